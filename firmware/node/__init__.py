@@ -1,0 +1,1 @@
+"""The updatable application of a node: one signed release."""

@@ -1,0 +1,102 @@
+"""Runs commands from `down/command`, one at a time, and answers on `up/reply`.
+
+A handler is `async def handler(command) -> dict` (the result) registered by verb; it raises
+`core.command.Refused(code)` to answer a refusal. An answer that finds no room on the link waits.
+"""
+
+import asyncio
+
+from loader import cbor
+from micropython import const
+from node.core.command import Refused, parse
+
+_QUEUE = const(4)
+_POLL_MS = const(50)
+_MAX_REPLY = const(1024)
+
+
+class CommandTask:
+    """`link` is the Connection; `gate` a core.command.Gate; `unix_s()` the time or None."""
+
+    beat_ms = 60000
+
+    def __init__(self, link, gate, uptime_ms, unix_s, log) -> None:
+        self._link = link
+        self._gate = gate
+        self._uptime_ms = uptime_ms
+        self._unix_s = unix_s
+        self._log = log
+        self._handlers: dict = {}
+        self._waiting: list = []
+        self._current = None
+        self._after = None
+        link.subscribe("down/command", self._arrived)
+
+    def register(self, verb: str, handler) -> None:
+        self._handlers[verb] = handler
+
+    def after_reply(self, action) -> None:
+        """Call `action()` once the answer to the current command has been taken by the broker."""
+        self._after = action
+
+    def _arrived(self, payload) -> None:
+        if len(self._waiting) >= _QUEUE:
+            self._log.warning("command: queue full, one dropped")
+            return
+        self._waiting.append(bytes(payload))
+
+    async def run(self, beat) -> None:
+        while True:
+            beat()
+            if self._waiting:
+                await self._handle(self._waiting.pop(0), beat)
+            await asyncio.sleep_ms(_POLL_MS)
+
+    async def _handle(self, payload: bytes, beat) -> None:
+        try:
+            command = parse(payload)
+        except Refused as error:
+            self._log.warning("command: %s" % error.code)
+            if error.id is not None:
+                await self._reply(error.id, error.code, None, beat)
+            return
+        self._after = None
+        code, result = await self._admit_and_run(command)
+        await self._reply(command.id, code, result, beat)
+        if self._after is not None:
+            self._after()
+
+    async def _admit_and_run(self, command):
+        handler = self._handlers.get(command.verb)
+        if handler is None:
+            return "unknown_command", None
+        try:
+            self._gate.admit(command, self._unix_s(), self._uptime_ms())
+        except Refused as error:
+            if error.code == "duplicate":
+                return "duplicate", {"was": self._gate.outcome(command.id)}
+            return error.code, None
+        self._log.info("command: %s %s" % (command.verb, command.id))
+        code, result = await self._run(handler, command)
+        self._gate.finished(command.id, code)
+        return code, result
+
+    async def _run(self, handler, command):
+        try:
+            return "ok", await handler(command)
+        except Refused as error:
+            return error.code, None
+        except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
+            self._log.error("command %s: %r" % (command.verb, error))
+            return "failed", {"why": repr(error)[:120]}
+
+    async def _reply(self, command_id: str, code: str, result, beat) -> None:
+        answer = {"id": command_id, "ok": code == "ok", "code": code}
+        if result is not None:
+            answer["r"] = result
+        payload = cbor.dumps(answer)
+        if len(payload) > _MAX_REPLY:
+            payload = cbor.dumps({"id": command_id, "ok": code == "ok", "code": "reply_too_long"})
+        while not self._link.publish("up/reply", payload):
+            beat()
+            await asyncio.sleep_ms(_POLL_MS)

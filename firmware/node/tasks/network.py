@@ -1,0 +1,119 @@
+"""Keeps the radio joined and the clock right."""
+
+import asyncio
+
+from node.core import wifi
+from node.core.sntp import SntpError
+
+_POLL_MS = 100
+_UP_POLL_MS = 1000
+_SYNC_S = 6 * 3600
+_SYNC_RETRY_S = 30
+
+
+class NetworkTask:
+    """Pumps the Wi-Fi policy with the radio.
+
+    `radio` is `hal.wifi.Radio`; `uptime_ms` a function; `on_cache(cache)` is told the access
+    point worth remembering when it changes.
+    """
+
+    beat_ms = 30000
+
+    def __init__(self, policy, radio, uptime_ms, log, on_cache=None) -> None:
+        self.policy = policy
+        self._radio = radio
+        self._uptime_ms = uptime_ms
+        self._log = log
+        self._on_cache = on_cache
+        self._saved = policy.cache
+
+    @property
+    def up(self) -> bool:
+        return self.policy.up
+
+    async def run(self, beat) -> None:
+        policy = self.policy
+        policy.start(self._uptime_ms())
+        was_up = False
+        while True:
+            beat()
+            self._step(policy, self._uptime_ms())
+            if policy.up and not was_up:
+                self._joined(policy)
+            elif was_up and not policy.up:
+                self._log.warning("wifi: link lost")
+            was_up = policy.up
+            await asyncio.sleep_ms(_UP_POLL_MS if was_up else _POLL_MS)
+
+    def _step(self, policy, now_ms: int) -> None:
+        policy.status(self._radio.status(), now_ms)
+        policy.tick(now_ms)
+        action = policy.next_action()
+        while action is not None:
+            self._act(policy, action, now_ms)
+            action = policy.next_action()
+
+    def _act(self, policy, action, now_ms: int) -> None:
+        verb, argument = action
+        try:
+            found = self._radio.apply(verb, argument)
+        except OSError as error:
+            self._log.warning("wifi: %s failed: %r" % (verb, error))
+            found = []
+        if verb == wifi.SCAN:
+            policy.scanned(found, now_ms)
+
+    def _joined(self, policy) -> None:
+        join = policy.joining
+        self._log.info("wifi: joined %s" % (join.network.ssid if join else "?"))
+        if policy.cache != self._saved and self._on_cache is not None:
+            self._saved = policy.cache
+            self._on_cache(policy.cache)
+
+
+class ClockTask:
+    """Asks time servers in turn; tells the chip's clock what was learnt.
+
+    `query(host)` is `hal.sntp.query`; `set_chip(unix_s)` sets the chip; `save_bound(unix_s)`
+    persists the lower bound.
+    """
+
+    beat_ms = 30000
+
+    def __init__(self, clock, servers, network, ports) -> None:
+        self._clock = clock
+        self._servers = servers
+        self._network = network
+        self._query, self._uptime_ms, self._set_chip, self._save_bound, self._log = ports
+
+    async def run(self, beat) -> None:
+        turn = 0
+        next_ms = 0
+        while True:
+            beat()
+            now_ms = self._uptime_ms()
+            if self._servers and self._network.up and now_ms >= next_ms:
+                outcome = await self._ask(self._servers[turn % len(self._servers)])
+                turn += 1
+                wait_s = _SYNC_S if outcome == "ok" else 0 if outcome == "again" else _SYNC_RETRY_S
+                next_ms = self._uptime_ms() + wait_s * 1000
+            await asyncio.sleep_ms(_UP_POLL_MS)
+
+    async def _ask(self, host: str) -> str:
+        try:
+            unix_ms = await self._query(host)
+        except SntpError as error:
+            self._log.warning("sntp: %s: %s" % (host, error.code))
+            return "refused"
+        except OSError as error:
+            self._log.info("sntp: %s: %r" % (host, error))
+            return "refused"
+        up_ms = self._uptime_ms()
+        outcome = self._clock.synced(unix_ms, up_ms)
+        if outcome == "ok":
+            self._set_chip(unix_ms // 1000)
+            bound_s = self._clock.bound_to_save()
+            if bound_s is not None:
+                self._save_bound(bound_s)
+        return outcome
