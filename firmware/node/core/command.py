@@ -11,7 +11,7 @@ optional: a signed `ops` document, required for the destructive ones).
 """
 
 from loader import cbor
-from loader.layout import VerifyError
+from loader.cbor import VerifyError
 from micropython import const
 
 MAX_BYTES = const(4096)
@@ -62,7 +62,7 @@ def parse(payload) -> Command:
     if len(payload) > MAX_BYTES:
         raise Refused("too_long")
     try:
-        fields = cbor.loads(bytes(payload))
+        fields = cbor.decode(bytes(payload))
     except VerifyError:
         raise Refused("malformed")
     if not isinstance(fields, dict):
@@ -151,14 +151,14 @@ class Gate:
     def _remember(self, command_id: str, outcome: str) -> None:
         self._seen.append([command_id, outcome])
         del self._seen[:-_REMEMBERED]
-        self._storage.write_atomic(self._path, cbor.dumps(self._seen))
+        self._storage.write_atomic(self._path, cbor.encode(self._seen))
 
     def _load(self) -> list:
         data = self._storage.read(self._path)
         if data is None:
             return []
         try:
-            rows = cbor.loads(data)
+            rows = cbor.decode(data)
         except VerifyError:
             return []
         if not isinstance(rows, list):

@@ -94,9 +94,9 @@ class CommandTask:
         answer = {"id": command_id, "ok": code == "ok", "code": code}
         if result is not None:
             answer["r"] = result
-        payload = cbor.dumps(answer)
+        payload = cbor.encode(answer)
         if len(payload) > _MAX_REPLY:
-            payload = cbor.dumps({"id": command_id, "ok": code == "ok", "code": "reply_too_long"})
+            payload = cbor.encode({"id": command_id, "ok": code == "ok", "code": "reply_too_long"})
         while not self._link.publish("up/reply", payload):
             beat()
             await asyncio.sleep_ms(_POLL_MS)
