@@ -1,0 +1,160 @@
+"""Desired state: versioned settings from the fleet, bounded, applied in part, undone when bad.
+
+Owns the settings in force and the ones before them. A document is `{"v": n, "set": {name: value}}`.
+Each setting is checked on its own: the good ones are applied, the others reported by name with a
+reason, so that one typing error does not hold up the rest. Versions never go back.
+
+A new set is on probation until the node has been connected with it (`proven`). A node that
+restarts with a fault while the set is on probation counts it; at `_MAX_FAULTS` the set before it
+is restored and its version is remembered as bad. Settings belong to the device, not to a
+release: an update keeps them, and a setting a release does not know is kept for the next.
+"""
+
+from loader import cbor
+from loader.cbor import VerifyError
+from micropython import const
+
+_MAX_BYTES = const(2048)
+_MAX_SETTINGS = const(32)
+_MAX_NAME = const(32)
+_MAX_FAULTS = const(2)
+
+# name -> (lowest, highest); every setting of the node is an integer, so that it has bounds.
+NODE_SETTINGS = {
+    "sense.interval_s": (1, 86400),
+    "heartbeat_s": (10, 86400),
+    "update.check_s": (30, 7 * 86400),
+    "power.connect_every": (1, 1000),
+    "log.level": (0, 3),
+}
+
+
+class DesiredState:
+    """`schema` maps a setting to its bounds; `storage` keeps the state at `path`."""
+
+    def __init__(self, storage, path: str, schema: dict = NODE_SETTINGS) -> None:
+        self._storage = storage
+        self._path = path
+        self._schema = schema
+        self.version = 0
+        self.settings: dict = {}
+        self.rejected: dict = {}
+        self._before: list = [0, {}]
+        self._bad = 0
+        self._probation = False
+        self._faults = 0
+        self.rolled_back = False
+        self._load()
+
+    def get(self, name: str, default: int) -> int:
+        return self.settings.get(name, default)
+
+    def started(self, fault: bool) -> None:
+        """Tell of a start: `fault` when a watchdog, an exception or a panic ended the run before."""
+        if not (self._probation and fault):
+            return
+        self._faults += 1
+        if self._faults >= _MAX_FAULTS:
+            self._bad = self.version
+            self.version, self.settings = self._before
+            self._probation = False
+            self.rolled_back = True
+        self._save()
+
+    def proven(self) -> None:
+        """The node is connected with these settings: they stay."""
+        if self._probation:
+            self._probation = False
+            self._faults = 0
+            self._save()
+
+    def apply(self, payload) -> str:
+        """Take a document: `applied`, `partly`, `rejected`, `stale` or `bad`; see `rejected`.
+
+        Raises VerifyError when it is not a document at all.
+        """
+        version, wanted = _parse(payload)
+        if version == self._bad:
+            return "bad"
+        if version <= self.version:
+            return "stale"
+        good, self.rejected = self._check(wanted)
+        if not good and self.rejected:
+            return "rejected"
+        self._before = [self.version, self.settings]
+        self.version = version
+        self.settings = good
+        self._probation = True
+        self._faults = 0
+        self.rolled_back = False
+        self._save()
+        return "partly" if self.rejected else "applied"
+
+    def report(self) -> dict:
+        """What `up/state` says of it."""
+        return {
+            "v": self.version,
+            "set": self.settings,
+            "rejected": self.rejected,
+            "rolled_back": self.rolled_back,
+        }
+
+    def _check(self, wanted: dict) -> tuple:
+        good: dict = {}
+        rejected: dict = {}
+        for name, value in wanted.items():
+            code = self._refusal(name, value)
+            if code:
+                rejected[name] = code
+            else:
+                good[name] = value
+        return good, rejected
+
+    def _refusal(self, name: str, value: object) -> str:
+        bounds = self._schema.get(name)
+        if bounds is None:
+            return "unknown"
+        if not isinstance(value, int) or isinstance(value, bool):
+            return "type"
+        return "" if bounds[0] <= value <= bounds[1] else "bounds"
+
+    def _save(self) -> None:
+        row = [
+            self.version,
+            self.settings,
+            self._before,
+            self._bad,
+            self._probation,
+            self._faults,
+        ]
+        self._storage.write_atomic(self._path, cbor.encode(row))
+
+    def _load(self) -> None:
+        data = self._storage.read(self._path)
+        if data is None:
+            return
+        try:
+            row = cbor.decode(data)
+        except VerifyError:
+            return
+        if not isinstance(row, list) or [type(part) for part in row] != _ROW:
+            return
+        self.version, self.settings, self._before, self._bad, self._probation, self._faults = row
+        # The schema of this release decides what of the stored settings is in force.
+        self.settings = self._check(self.settings)[0]
+
+
+_ROW = [int, dict, list, int, bool, int]
+
+
+def _parse(payload) -> tuple:
+    if len(payload) > _MAX_BYTES:
+        raise VerifyError("doc-size")
+    fields = cbor.check(cbor.decode(bytes(payload)), (("v", int), ("set", dict)))
+    wanted = fields["set"]
+    if fields["v"] < 1 or len(wanted) > _MAX_SETTINGS:
+        raise VerifyError("field")
+    for name in wanted:
+        if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME:
+            raise VerifyError("field")
+    return fields["v"], wanted

@@ -1,0 +1,106 @@
+"""Desired state: bounds, partial rejection, versions, and the way back from a bad one."""
+
+import unittest
+
+from loader import cbor
+from loader.cbor import VerifyError
+from node.core.desired import DesiredState
+
+
+class FakeStorage:
+    def __init__(self):
+        self.files = {}
+
+    def read(self, path):
+        return self.files.get(path)
+
+    def write_atomic(self, path, data):
+        self.files[path] = bytes(data)
+
+
+SCHEMA = {"interval": (1, 100), "level": (0, 3)}
+
+
+class TestDesired(unittest.TestCase):
+    def setUp(self):
+        self.storage = FakeStorage()
+        self.state = self.again()
+
+    def again(self, schema=SCHEMA):
+        return DesiredState(self.storage, "/d", schema)
+
+    def apply(self, version, **wanted):
+        return self.state.apply(cbor.encode({"v": version, "set": wanted}))
+
+    def test_applied_and_kept(self):
+        self.assertEqual(self.apply(1, interval=10, level=2), "applied")
+        state = self.again()
+        self.assertEqual((state.version, state.get("interval", 0), state.get("level", 0)), (1, 10, 2))
+
+    def test_each_bad_setting_is_named(self):
+        self.assertEqual(self.apply(1, interval=10, level=9, colour=1), "partly")
+        self.assertEqual(self.state.rejected, {"level": "bounds", "colour": "unknown"})
+        self.assertEqual(self.state.get("interval", 0), 10)
+
+    def test_wrong_types(self):
+        self.assertEqual(self.apply(1, interval=True, level="2"), "rejected")
+        self.assertEqual(self.state.rejected, {"interval": "type", "level": "type"})
+        self.assertEqual(self.state.version, 0)
+
+    def test_versions_never_go_back(self):
+        self.apply(5, interval=10)
+        self.assertEqual(self.apply(5, interval=20), "stale")
+        self.assertEqual(self.apply(4, interval=20), "stale")
+        self.assertEqual(self.state.get("interval", 0), 10)
+
+    def test_a_set_that_brings_the_node_down_is_rolled_back(self):
+        self.apply(1, interval=10)
+        self.state.proven()
+        self.apply(2, interval=99)
+        for _ in range(2):
+            self.state = self.again()
+            self.state.started(True)
+        self.assertEqual((self.state.version, self.state.get("interval", 0)), (1, 10))
+        self.assertTrue(self.state.report()["rolled_back"])
+        self.state = self.again()
+        self.assertEqual(self.apply(2, interval=99), "bad")
+        self.assertEqual(self.apply(3, interval=11), "applied")
+
+    def test_one_fault_is_forgiven_and_a_power_cut_is_no_fault(self):
+        self.apply(1, interval=10)
+        for fault in (True, False, False):
+            self.state = self.again()
+            self.state.started(fault)
+        self.assertEqual(self.state.get("interval", 0), 10)
+
+    def test_a_fault_after_it_was_proven_is_not_its_fault(self):
+        self.apply(1, interval=10)
+        self.state.proven()
+        for _ in range(5):
+            self.state = self.again()
+            self.state.started(True)
+        self.assertEqual(self.state.version, 1)
+
+    def test_settings_a_release_does_not_know_are_not_in_force(self):
+        self.apply(1, interval=10, level=2)
+        self.assertEqual(self.again({"level": (0, 3)}).settings, {"level": 2})
+
+    def test_hostile_documents(self):
+        for payload in (
+            b"",
+            b"\xff",
+            cbor.encode([]),
+            cbor.encode({"v": 0, "set": {}}),
+            cbor.encode({"v": 1}),
+            cbor.encode({"v": 1, "set": {1: 2}}),
+            cbor.encode({"v": 1, "set": {"x" * 33: 2}}),
+            cbor.encode({"v": 1, "set": {("n%d" % n): n for n in range(33)}}),
+            bytes(3000),
+        ):
+            with self.assertRaises(VerifyError):
+                self.state.apply(payload)
+
+    def test_corrupt_store_is_an_empty_one(self):
+        for data in (b"", b"\xff", cbor.encode([1, 2])):
+            self.storage.files["/d"] = data
+            self.assertEqual(self.again().version, 0)
