@@ -1,0 +1,390 @@
+"""The packed batch: samples by column as zigzag-varint deltas, and the schema that gives them meaning.
+
+Wire format, version 1 (all varints are LEB128, least significant group first, shortest form only):
+
+    0x01                 kind of payload
+    flags                bit 0 DATED, bit 1 QUALITY, bit 2 STRIDE; others are refused
+    schema id            first 4 bytes of SHA-256 of schema.cbor
+    boot                 the device's boot number
+    first seq            sequence number of the first sample in that boot
+    [stride]             step of seq from sample to sample (thinned batches); 1 when absent
+    samples, columns     1..255, 1..32
+    first time           ms since 1970 when DATED, else ms of uptime in `boot`
+    [times]              samples-1 zigzag: the first step, then the change of the step
+    [quality]            per column runs (length, code) that cover the samples
+    columns              per column zigzag: the first value, then differences
+
+A value that is missing (quality 1..7) takes part as a difference of 0. One batch has one encoding, so
+`encode(decode(x)) == x`; anything else is refused with a code. The decoder's work is bounded by the
+counts above, whatever the bytes say. A sample is (device, boot, seq): ingest drops duplicates by it.
+"""
+
+import hashlib
+
+from loader import cbor
+from micropython import const
+from node.core import quality
+
+KIND = const(1)
+MAX_SAMPLES = const(255)
+MAX_COLUMNS = const(32)
+MAX_BYTES = const(4096)
+VALUE_MAX = const(0x7FFFFFFF)
+
+DATED = const(1)
+QUALITY = const(2)
+STRIDE = const(4)
+_FLAGS = const(7)
+_TIME_MAX = 1 << 48  # ms: the year 10889
+_SEQ_MAX = 0xFFFFFFFF
+_ROOM = const(32)  # the longest head but for the times
+
+
+class RecordError(Exception):
+    """A batch that cannot be used. `code` is stable."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Batch:
+    """Decoded samples. `columns[c][i]` is an int in the schema's scale, None where missing."""
+
+    def __init__(self, schema_id: bytes, boot: int, seq: int) -> None:
+        self.schema_id = schema_id
+        self.boot = boot
+        self.seq = seq
+        self.stride = 1
+        self.dated = False
+        self.times: list[int] = []
+        self.columns: list[list[int | None]] = []
+        self.quality: list[list[int]] = []
+
+    @property
+    def samples(self) -> int:
+        return len(self.times)
+
+    def seq_of(self, index: int) -> int:
+        return self.seq + index * self.stride
+
+
+# --- writing
+
+
+class Writer:
+    """Varints into a buffer that is allocated once."""
+
+    def __init__(self, size: int = MAX_BYTES) -> None:
+        self.buffer = bytearray(size)
+        self.pos = 0
+
+    def byte(self, value: int) -> None:
+        if self.pos >= len(self.buffer):
+            raise RecordError("batch-size")
+        self.buffer[self.pos] = value
+        self.pos += 1
+
+    def varint(self, value: int) -> None:
+        while value > 127:
+            self.byte(value & 127 | 128)
+            value >>= 7
+        self.byte(value)
+
+    def zigzag(self, value: int) -> None:
+        self.varint(2 * value if value >= 0 else -2 * value - 1)
+
+
+def encode(batch: Batch) -> bytes:
+    """The one encoding of `batch`. RecordError when it breaks a bound."""
+    writer = Writer()
+    encode_into(batch, writer)
+    return bytes(memoryview(writer.buffer)[: writer.pos])
+
+
+def encode_into(batch: Batch, writer: Writer) -> int:
+    """Encode into `writer` from its start; returns the size. Allocates nothing for small ints."""
+    _check_shape(batch)
+    writer.pos = 0
+    flags = _flags(batch)
+    writer.byte(KIND)
+    writer.byte(flags)
+    for byte in batch.schema_id:
+        writer.byte(byte)
+    writer.varint(batch.boot)
+    writer.varint(batch.seq)
+    if flags & STRIDE:
+        writer.varint(batch.stride)
+    writer.varint(len(batch.times))
+    writer.varint(len(batch.columns))
+    _put_times(writer, batch.times)
+    if flags & QUALITY:
+        for codes in batch.quality:
+            _put_runs(writer, codes)
+    for column in batch.columns:
+        _put_column(writer, column)
+    return writer.pos
+
+
+def _check_shape(batch: Batch) -> None:
+    samples = len(batch.times)
+    if not 0 < samples <= MAX_SAMPLES or not 0 < len(batch.columns) <= MAX_COLUMNS:
+        raise RecordError("batch-shape")
+    if len(batch.quality) != len(batch.columns) or len(batch.schema_id) != 4:
+        raise RecordError("batch-shape")
+    for index in range(len(batch.columns)):
+        if len(batch.columns[index]) != samples or len(batch.quality[index]) != samples:
+            raise RecordError("batch-shape")
+        for at in range(samples):
+            _check_cell(batch.columns[index][at], batch.quality[index][at])
+
+
+def _check_cell(value: "int | None", code: int) -> None:
+    if not 0 <= code <= quality.MAX or (value is None) is quality.has_value(code):
+        raise RecordError("batch-quality")
+    if value is not None and not -VALUE_MAX <= value <= VALUE_MAX:
+        raise RecordError("batch-value")
+
+
+def _flags(batch: Batch) -> int:
+    flags = DATED if batch.dated else 0
+    if batch.stride != 1:
+        flags |= STRIDE
+    for codes in batch.quality:
+        for code in codes:
+            if code:
+                return flags | QUALITY
+    return flags
+
+
+def _put_times(writer: Writer, times: "list[int]") -> None:
+    writer.varint(times[0])
+    last, step = times[0], 0
+    for index in range(1, len(times)):
+        delta = times[index] - last
+        writer.zigzag(delta - step)
+        last, step = times[index], delta
+
+
+def _put_runs(writer: Writer, codes: "list[int]") -> None:
+    start = 0
+    for index in range(1, len(codes) + 1):
+        if index == len(codes) or codes[index] != codes[start]:
+            writer.varint(index - start)
+            writer.byte(codes[start])
+            start = index
+
+
+def _put_column(writer: Writer, column: "list[int | None]") -> None:
+    last = 0
+    for value in column:
+        if value is None:
+            writer.byte(0)
+        else:
+            writer.zigzag(value - last)
+            last = value
+
+
+# --- reading
+
+
+class _Reader:
+    def __init__(self, data: "bytes | bytearray | memoryview") -> None:
+        self.data = data
+        self.pos = 0
+
+    def byte(self) -> int:
+        if self.pos >= len(self.data):
+            raise RecordError("batch-short")
+        self.pos += 1
+        return self.data[self.pos - 1]
+
+    def varint(self, most: int) -> int:
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 127) << shift
+            if value > most:
+                raise RecordError("batch-range")
+            if byte < 128:
+                if byte == 0 and shift:
+                    raise RecordError("batch-form")
+                return value
+            shift += 7
+            if shift > 63:
+                raise RecordError("batch-range")
+
+    def zigzag(self, most: int) -> int:
+        value = self.varint(2 * most)
+        return value >> 1 if not value & 1 else -(value >> 1) - 1
+
+
+def decode(data: "bytes | bytearray | memoryview") -> Batch:
+    """The batch in `data`, all of it. RecordError with a code for anything else."""
+    if len(data) > MAX_BYTES:
+        raise RecordError("batch-size")
+    reader = _Reader(data)
+    batch, flags, samples, columns = _read_head(reader)
+    batch.times = _read_times(reader, samples)
+    for _ in range(columns):
+        batch.quality.append(_read_runs(reader, samples) if flags & QUALITY else [0] * samples)
+    if flags & QUALITY and _flags(batch) & QUALITY == 0:
+        raise RecordError("batch-form")
+    for codes in batch.quality:
+        batch.columns.append(_read_column(reader, codes))
+    if reader.pos != len(data):
+        raise RecordError("batch-trailing")
+    return batch
+
+
+def _read_head(reader: _Reader) -> "tuple[Batch, int, int, int]":
+    if reader.byte() != KIND:
+        raise RecordError("batch-kind")
+    flags = reader.byte()
+    if flags & ~_FLAGS:
+        raise RecordError("batch-flags")
+    schema_id = bytes([reader.byte() for _ in range(4)])
+    boot = reader.varint(_SEQ_MAX)
+    batch = Batch(schema_id, boot, reader.varint(_SEQ_MAX))
+    batch.dated = flags & DATED != 0
+    if flags & STRIDE:
+        batch.stride = reader.varint(0xFFFF)
+        if batch.stride < 2:
+            raise RecordError("batch-form")
+    samples = reader.varint(MAX_SAMPLES)
+    columns = reader.varint(MAX_COLUMNS)
+    # Every value is at least a byte: a batch that promises more than it brings ends here.
+    if not samples or not columns or samples * columns > len(reader.data) - reader.pos:
+        raise RecordError("batch-shape")
+    return batch, flags, samples, columns
+
+
+def _read_times(reader: _Reader, samples: int) -> "list[int]":
+    last, step = reader.varint(_TIME_MAX), 0
+    times = [last]
+    for _ in range(samples - 1):
+        step += reader.zigzag(_TIME_MAX)
+        last += step
+        if not 0 <= last <= _TIME_MAX:
+            raise RecordError("batch-range")
+        times.append(last)
+    return times
+
+
+def _read_runs(reader: _Reader, samples: int) -> "list[int]":
+    codes: list[int] = []
+    while len(codes) < samples:
+        length = reader.varint(MAX_SAMPLES)
+        code = reader.byte()
+        if not 0 < length <= samples - len(codes) or code > quality.MAX:
+            raise RecordError("batch-quality")
+        if codes and codes[-1] == code:
+            raise RecordError("batch-form")
+        codes += [code] * length
+    return codes
+
+
+def _read_column(reader: _Reader, codes: "list[int]") -> "list[int | None]":
+    column: list[int | None] = []
+    last = 0
+    for code in codes:
+        delta = reader.zigzag(2 * VALUE_MAX)
+        if not quality.has_value(code):
+            if delta:
+                raise RecordError("batch-form")
+            column.append(None)
+            continue
+        last += delta
+        if not -VALUE_MAX <= last <= VALUE_MAX:
+            raise RecordError("batch-range")
+        column.append(last)
+    return column
+
+
+# --- what a device does with packed batches
+
+
+def date(data: "bytes | bytearray | memoryview", boot: int, offset_ms: int) -> "bytes | None":
+    """`data` dated by the clock of its own boot, or None: already dated, or another boot's.
+
+    `offset_ms` is Unix time minus uptime. Only the head is rewritten: steps stay what they are.
+    """
+    reader = _Reader(data)
+    if reader.byte() != KIND or reader.byte() & DATED:
+        return None
+    reader.pos += 4
+    if reader.varint(_SEQ_MAX) != boot:
+        return None
+    reader.varint(_SEQ_MAX)
+    if data[1] & STRIDE:
+        reader.varint(0xFFFF)
+    reader.varint(MAX_SAMPLES)
+    reader.varint(MAX_COLUMNS)
+    at = reader.pos
+    writer = Writer(10)
+    writer.varint(reader.varint(_TIME_MAX) + offset_ms)
+    head = bytearray(data[:at])
+    head[1] |= DATED
+    return bytes(head) + bytes(writer.buffer[: writer.pos]) + bytes(data[reader.pos :])
+
+
+def count(data: "bytes | bytearray | memoryview") -> int:
+    """How many samples a packed batch says it carries (its head only is read)."""
+    return _read_head(_Reader(data))[2]
+
+
+def thin(data: "bytes | bytearray | memoryview", keep: int) -> bytes:
+    """Every `keep`-th sample of `data`: coarser, but the whole time stays covered."""
+    old = decode(data)
+    new = Batch(old.schema_id, old.boot, old.seq)
+    new.dated = old.dated
+    new.times = old.times[::keep]
+    new.columns = [column[::keep] for column in old.columns]
+    new.quality = [codes[::keep] for codes in old.quality]
+    new.stride = min(old.stride * keep, 0xFFFF) if len(new.times) > 1 else 1
+    return encode(new)
+
+
+# --- the schema
+
+
+def make_schema(fields: "list[tuple[str, str, int]]") -> bytes:
+    """schema.cbor for columns (name, SenML unit, decimal exponent), in order."""
+    if not 0 < len(fields) <= MAX_COLUMNS:
+        raise RecordError("schema-shape")
+    rows = [[name, unit, scale] for name, unit, scale in fields]
+    return cbor.encode({"v": 1, "fields": rows})
+
+
+def read_schema(data: "bytes | bytearray | memoryview") -> "list[tuple[str, str, int]]":
+    """The columns (name, unit, exponent) of a schema.cbor; RecordError `schema-form` if it is not one."""
+    try:
+        document = cbor.decode(data)
+    except cbor.VerifyError:
+        raise RecordError("schema-form")
+    if not isinstance(document, dict) or document.get("v") != 1:
+        raise RecordError("schema-form")
+    rows = document.get("fields")
+    if not isinstance(rows, list) or not 0 < len(rows) <= MAX_COLUMNS:
+        raise RecordError("schema-form")
+    return [_field(row) for row in rows]
+
+
+def _field(row: object) -> "tuple[str, str, int]":
+    if not isinstance(row, list) or len(row) != 3:
+        raise RecordError("schema-form")
+    name, unit, scale = row
+    if not isinstance(name, str) or not isinstance(unit, str) or not _is_int(scale):
+        raise RecordError("schema-form")
+    if not name or len(name) > 64 or len(unit) > 16 or not -9 <= scale <= 9:
+        raise RecordError("schema-form")
+    return name, unit, scale
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def schema_id(schema: bytes) -> bytes:
+    """What a batch carries of its schema."""
+    return hashlib.sha256(schema).digest()[:4]
