@@ -6,13 +6,19 @@ names a slot whose bit is set, so this ends after at most three questions.
 
 from loader import layout
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 CONFIRMED = "confirmed"
 TRIAL = "trial"
 FALLBACK = "fallback"  # the confirmed slot is broken, the other one is not: better an older release than none
 SAFE = "safe"  # nothing can be executed
 
 
-def choose(confirmed: int, trial: "list", cause: str, bad: int) -> "tuple[str, int, int, bool, bool]":  # type: ignore[type-arg]
+def choose(
+    confirmed: int, trial: "list[Any]", cause: str, bad: int
+) -> "tuple[str, int, int, bool, bool]":
     """(mode, slot, tries, over, failed).
 
     `confirmed` is a slot index, `trial` is [] or the record's [slot, digest, version, tries, starts], `cause` one of

@@ -6,16 +6,17 @@ cut: one rename is one decision, and what must be true before it has been writte
 
 import os
 
-from loader import cbor, choose, layout, record, slots, trust
+from loader import choose, layout, record, slots, trust
 from loader.cbor import VerifyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from collections.abc import Callable
+    from typing import Any
 
     from loader.trust import Buffer, Map
 
-_NO_ROOT = {"version": 0, "keys": {}, "roles": {role: [1, [], 0] for role in layout.ROLES}}
+_NO_ROOT: "Map" = {"version": 0, "keys": {}, "roles": {role: [1, [], 0] for role in layout.ROLES}}
 
 
 class Boot:
@@ -77,7 +78,9 @@ class Boot:
         ran = trial if trial and trial[4] else []  # what ran before this boot, when it was a trial
         bad = 0
         while True:
-            mode, index, tries, over, failed = choose.choose(data["confirmed"], trial, self.cause, bad)
+            mode, index, tries, over, failed = choose.choose(
+                data["confirmed"], trial, self.cause, bad
+            )
             if not bad and ran and self.cause in (layout.WATCHDOG, layout.HARD):
                 # before the record: a try is never spent without its evidence
                 self.add_evidence((ran[2], ran[1], tries), self.cause, "run", "")
@@ -89,8 +92,8 @@ class Boot:
                 self._open(index)
                 self._settle(mode, index, tries, over)
                 break
-            except Exception as error:  # whatever it is, this slot cannot be executed and the other may
-                text = "%s: %s" % (layout.SLOTS[index], getattr(error, "code", None) or repr(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other slot may be sound
+                text = layout.SLOTS[index] + ": " + (getattr(error, "code", None) or repr(error))
                 self.add_evidence(("", b"", 0), "verify", "verify", text)
                 bad |= 1 << index
         if not ran and self.cause in (layout.WATCHDOG, layout.HARD):
@@ -99,7 +102,9 @@ class Boot:
 
     def _open(self, index: int) -> None:
         slot = self.base + layout.SLOTS[index]
-        release = slots.open_manifest(slot, self.root, self.secret, self.cause == layout.DEEP_SLEEP)
+        release = slots.open_manifest(
+            slot, self.root, self.secret, self.cause == layout.DEEP_SLEEP
+        )
         trust.check_release(release, self.facts())
         runtime = release.get("runtime")
         if runtime and runtime["build"] != self.device["build"]:
@@ -167,10 +172,19 @@ class Boot:
         stored = record.read_map(self.base + layout.EVIDENCE)
         return stored if type(stored) is list else []
 
-    def add_evidence(self, release: "tuple[str, bytes, int]", cause: str, stage: str, text: str) -> None:
+    def add_evidence(
+        self, release: "tuple[str, bytes, int]", cause: str, stage: str, text: str
+    ) -> None:
         """Keep what is known of a fault of `release` (version, digest, tries spent); one entry for equal faults."""
         version, digest, tries = release
-        entry = {"version": version, "digest": digest, "cause": cause, "stage": stage, "text": text, "tries": tries}
+        entry = {
+            "version": version,
+            "digest": digest,
+            "cause": cause,
+            "stage": stage,
+            "text": text,
+            "tries": tries,
+        }
         kept = self.evidence()
         if entry in kept:
             return  # a confirmed release in a crash loop must not wear the flash out
@@ -194,7 +208,7 @@ class Boot:
         root = trust.next_root(self.root, doc)
         record.write(self.base + layout.ROOT, bytes(doc))
         self.root = root
-        version = root["version"]
+        version: int = root["version"]
         return version
 
     def accept_head(self, doc: "Buffer", name: str, now_s: "int | None" = None) -> "Map":

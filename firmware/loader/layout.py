@@ -96,14 +96,19 @@ ALG = const(-37)  # COSE algorithm PS256
 KEY_BYTES = const(384)  # RSA-3072: modulus and signature
 EXPONENT = const(65537)  # the only public exponent
 KID_BYTES = const(8)  # a key's id: the start of SHA-256 of its modulus (big-endian, no DER)
-TYPE = "outpost/"  # followed by the role: content type in the protected header (RFC 9052 section 3.1)
+TYPE = (
+    "outpost/"  # followed by the role: content type in the protected header (RFC 9052 section 3.1)
+)
 ROLES = ("root", "release", "head", "ops")  # what a key may sign
 
 # --- signed payloads
 ROOT_FIELDS = (
     ("version", int),  # 1 for the first; each next root is exactly one more
     ("keys", dict),  # key id -> modulus (384 bytes, big-endian)
-    ("roles", dict),  # role -> [threshold, [key ids], era]; a new era voids the sequences and epochs of the one before
+    (
+        "roles",
+        dict,
+    ),  # role -> [threshold, [key ids], era]; a new era voids the sequences and epochs of the one before
 )
 HEAD_FIELDS = (
     ("name", str),  # the channel or device this head is for
@@ -111,7 +116,10 @@ HEAD_FIELDS = (
     ("sequence", int),  # never goes backwards on a device, within one era of the head role
     ("issued", int),  # Unix seconds
     ("expires", int),  # Unix seconds; later than that raises an alarm, never a refusal
-    ("root", int),  # version of the trust root in force when it was signed: a newer one should be fetched
+    (
+        "root",
+        int,
+    ),  # version of the trust root in force when it was signed: a newer one should be fetched
 )
 RELEASE_FIELDS = (
     ("product", str),  # name of the product

@@ -37,7 +37,9 @@ def seal(slot: str, secret: bytes, digest: bytes) -> None:
     record.write(slot + "/" + layout.SEAL, hmac_sha256(secret, digest))
 
 
-def open_manifest(slot: str, root: "dict[str, Any]", secret: bytes, wake: bool) -> "dict[str, Any]":
+def open_manifest(
+    slot: str, root: "dict[str, Any]", secret: bytes, wake: bool
+) -> "dict[str, Any]":
     """The release in this slot, authenticated by its seal (`wake`) or by its signatures; "revoked" is added."""
     doc = record.read(slot + "/" + layout.MANIFEST)
     if not doc:

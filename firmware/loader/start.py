@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 _WATCHDOG_MS = 8000  # an RP2040's watchdog ends at 8388 ms
-_NOTES = {layout.EXCEPTION: layout.EXCEPTION, layout.UNHEALTHY: layout.UNHEALTHY, "sleep": layout.DEEP_SLEEP}
+_NOTES = {
+    layout.EXCEPTION: layout.EXCEPTION,
+    layout.UNHEALTHY: layout.UNHEALTHY,
+    "sleep": layout.DEEP_SLEEP,
+}
 
 
 def device_facts(base: str) -> "dict[str, Any]":
@@ -93,7 +97,7 @@ safe = None  # type: handover.Boot | None
 
 def run(base: str = "") -> None:
     """Boot. Returns only in safe mode, or raises KeyboardInterrupt to a developer at the REPL."""
-    import machine  # here, so that a host can import the rest
+    import machine  # type: ignore[import-not-found]  # here, so that a host can import the rest
 
     sys.path[:] = [".frozen", base + layout.HOME]
     ensure_secret(base, machine.unique_id())
@@ -103,7 +107,9 @@ def run(base: str = "") -> None:
     boot.hardware_tells_sleep = hasattr(machine, "DEEPSLEEP_RESET")
     ready = boot.select()
     if record.read(base + layout.NOTE):
-        os.remove(base + layout.NOTE)  # after the record: a cut between them is a power-on, which outranks the note
+        os.remove(
+            base + layout.NOTE
+        )  # after the record: a cut between them is a power-on, which outranks the note
     if not ready:
         safe_mode(boot)
         return
@@ -120,15 +126,17 @@ def execute(boot: "handover.Boot") -> None:
     """Run the application until it fails; it has no other way to end."""
     stage = "import"
     try:
-        import node.main  # from the slot, now the last entry of the path
+        import node.main  # type: ignore[import-not-found]  # from the slot, now the last entry of the path
 
         stage = "run"
         node.main.run(boot)
         boot.fail(layout.EXCEPTION, stage, "returned")
     except KeyboardInterrupt:
-        boot.plan_reset("interrupt")  # the watchdog goes on on RP2: that reset is not the release's fault
+        boot.plan_reset(
+            "interrupt"
+        )  # the watchdog goes on on RP2: that reset is not the release's fault
         raise
-    except BaseException as error:  # SystemExit and MemoryError too
+    except BaseException as error:  # noqa: BLE001 - SystemExit and MemoryError too
         gc.collect()
         try:
             text = traceback_text(boot.base, error)

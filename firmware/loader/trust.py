@@ -101,7 +101,9 @@ def verify(root: "Map", role: str, doc: "Buffer") -> memoryview:
         if kid is None:
             continue
         # Sig_structure (RFC 9052 section 4.4), with no external data
-        h = hashlib.sha256(b"\x84\x69Signature" + cbor.encode(body_header(role)) + cbor.encode(header))
+        h = hashlib.sha256(
+            b"\x85\x69Signature" + cbor.encode(body_header(role)) + cbor.encode(header)
+        )
         h.update(b"\x40" + cbor.prefix(2, len(payload)))
         h.update(payload)
         if not pss_verify(root["keys"][kid], h.digest(), signature):
@@ -119,7 +121,11 @@ def parse_root(payload: "Buffer") -> "Map":
     """The map of ROOT_FIELDS, once it is one that can be trusted to be usable."""
     root = cbor.check(cbor.decode(payload), layout.ROOT_FIELDS)
     for kid, modulus in root["keys"].items():
-        if type(modulus) is not bytes or len(modulus) != layout.KEY_BYTES or not modulus[0] & 0x80 & modulus[-1] << 7:
+        if (
+            type(modulus) is not bytes
+            or len(modulus) != layout.KEY_BYTES
+            or not modulus[0] & 0x80 & modulus[-1] << 7
+        ):
             raise VerifyError("root-keys")
         if kid != sha256(modulus)[: layout.KID_BYTES]:
             raise VerifyError("root-keys")
@@ -151,7 +157,9 @@ def next_root(root: "Map", doc: "Buffer") -> "Map":
 # --- head
 
 
-def read_head(root: "Map", doc: "Buffer", name: str, seen: "list[int]", now_s: "int | None" = None) -> "Map":
+def read_head(
+    root: "Map", doc: "Buffer", name: str, seen: "list[int]", now_s: "int | None" = None
+) -> "Map":
     """The head's map, with "era" and "frozen" added; `seen` is [era, sequence] of the last one accepted."""
     head = cbor.check(cbor.decode(verify(root, "head", doc)), layout.HEAD_FIELDS)
     if head["name"] != name:
@@ -196,7 +204,12 @@ def _check_path(path: str, seen: "set[str]") -> None:
         raise VerifyError("path", path)
     parent = ""
     for part in path.split("/"):
-        if parent[:-1] in seen or not part or part[0] == "." or not all([c in _PATH_CHARS for c in part]):
+        if (
+            parent[:-1] in seen
+            or not part
+            or part[0] == "."
+            or not all(c in _PATH_CHARS for c in part)
+        ):
             raise VerifyError("path", path)
         parent += part + "/"
 

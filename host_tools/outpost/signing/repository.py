@@ -1,0 +1,80 @@
+"""The update repository: a directory that any static server or CDN can serve as it is.
+
+root/<n>.cose, heads/<name>.cose, releases/<sha256 of the payload>.cose, blobs/<sha256 of the content> (zlib).
+Invariants: a file appears whole or not at all; blobs come before the release that needs them and the release before
+the head that names it, so a device never follows a reference to something that is not there yet; publishing
+the same thing again changes nothing.
+"""
+
+import hashlib
+import zlib
+from pathlib import Path
+
+from loader import layout, trust
+
+from ..errors import ExitCode, OutpostError
+from .cose import replace
+
+_WINDOW_BITS = 12  # of a blob: what a device can afford to keep while it inflates
+
+
+def compress(content: bytes) -> bytes:
+    """A blob as it travels."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, _WINDOW_BITS)
+    return packer.compress(content) + packer.flush()
+
+
+class Repository:
+    """One such directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def _put(self, path: Path, data: bytes) -> bool:
+        if path.exists() and path.read_bytes() == data:
+            return False
+        replace(path, data)
+        return True
+
+    def add_root(self, document: bytes) -> bool:
+        version = trust.stored_root(document)["version"]
+        return self._put(self.folder / "root" / f"{version}.cose", document)
+
+    def add_blob(self, content: bytes) -> bool:
+        """Named by the SHA-256 of the content, whatever the compressor makes of it."""
+        path = self.folder / "blobs" / hashlib.sha256(content).hexdigest()
+        if path.exists():
+            return False
+        replace(path, compress(content))
+        return True
+
+    def add_release(self, document: bytes, files: Path) -> bool:
+        """The release and its blobs; `files` is the folder its paths are relative to."""
+        payload, _ = trust.unwrap("release", document)
+        release = trust.parse_release(payload)
+        changed = False
+        for name, size, digest in release["files"]:
+            content = (files / name).read_bytes()
+            if len(content) != size or hashlib.sha256(content).digest() != digest:
+                raise OutpostError(
+                    "slot-hash",
+                    f"{name} is not the file that was signed",
+                    "build and sign again",
+                    ExitCode.VERIFICATION_FAILED,
+                )
+            changed |= self.add_blob(content)
+        return (
+            self._put(self.folder / "releases" / f"{release['digest'].hex()}.cose", document)
+            or changed
+        )
+
+    def add_head(self, name: str, document: bytes) -> bool:
+        trust.unwrap("head", document)
+        if not name or len(name) > layout.MAX_PATH or "/" in name or name.startswith("."):
+            raise OutpostError(
+                "head-name",
+                f"{name!r} cannot be the name of a head",
+                "use a channel or device id",
+                ExitCode.USAGE,
+            )
+        return self._put(self.folder / "heads" / f"{name}.cose", document)
