@@ -138,7 +138,7 @@ class PinPart(Part):
 
     def level(self, wire, now_ms):
         """What the chip reads on `wire`; None where the part does not drive it."""
-        return None
+        return
 
 
 class AdcPart(Part):
@@ -273,7 +273,7 @@ class OneWireBus:
             self._bit = self._phase = 0
 
     def _search_read(self):
-        complement = self._phase % 3
+        complement = self._phase & 1
         self._phase += 1
         bit = 1
         for part in self._alive:

@@ -56,7 +56,7 @@ WORDS = (
     "pin_events",  # the runner raises it after it has changed a pin's input
     "bus_faults",
     "heap_floor",
-    "soft_wdt",
+    "ota_flags",  # OTA state that lives until power is lost
 )
 WIDE = (
     "boot_world_ms",  # world time (ms since 1970) at this boot

@@ -1,0 +1,5 @@
+"""Simulated boards: the real MicroPython VM with a chip's modules around it, and its power supply."""
+
+from outpost.sim.board import AccessPoint, Event, SimBoard, Wiring
+
+__all__ = ["AccessPoint", "Event", "SimBoard", "Wiring"]

@@ -1,0 +1,249 @@
+"""The bench: the one thread that owns a board's processes, console and REPL port.
+
+The chip process forks one child per boot and reports its end; this thread closes the books of that
+boot, decides what comes next and opens the next one.  The thread lives as long as the board, because
+the kernel's parent-death signal belongs to the thread that started the process.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import selectors
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from outpost.errors import OutpostError
+from outpost.sim.console import LineSplitter, ReplPort
+from outpost.sim.supply import BootLedger, ending
+from outpost.sim.vm import ChipProcess, spawn
+
+if TYPE_CHECKING:
+    from outpost.sim.board import SimBoard
+
+_overheads: dict[tuple[str, str, str], int] = {}
+_FIRST_GUESS = 160_000
+_CUT_OFF_MS = 1000
+_PANIC_LIMIT = 20
+# The chip wrote its own last time before it ended in one of these ways.
+_CLOSED_BY_CHIP = ("reset", "deepsleep", "soft", "bootloader")
+
+
+class Bench:
+    def __init__(self, board: SimBoard) -> None:
+        self._board = board
+        self.ledger = BootLedger(board.board, board.state, board.meter)
+        self._orders: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+        self._wake_out, self._wake_in = os.pipe()
+        self._lines = LineSplitter()
+        self._repl = ReplPort(self._interrupt, lambda: bool(board.state["repl_reading"]))
+        self._thread = threading.Thread(target=self._run, name=f"board-{board.uid}", daemon=True)
+        self._failure: BaseException | None = None
+        self._ready = threading.Event()
+        self._child = 0
+        self._pending: tuple[str, int] | None = None
+        self._panics = 0
+        self._buffer = b""
+
+    @property
+    def repl_url(self) -> str:
+        return self._repl.url
+
+    def start(self) -> None:
+        """Returns when the chip is loaded and powered, or raises what went wrong."""
+        self._thread.start()
+        self._ready.wait()
+        if self._failure:
+            raise self._failure
+
+    def stop(self) -> None:
+        self.ask("stop", 0)
+        self._thread.join(timeout=10)
+
+    def ask(self, order: str, argument: int) -> None:
+        self._orders.put((order, argument))
+        os.write(self._wake_in, b"!")
+
+    # -- the thread -----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._chip = self._load()
+        except BaseException as error:  # reported by start()
+            self._failure = error
+            self._ready.set()
+            return
+        try:
+            self._board.record("power_on")
+            self._boot("power_on")
+            self._ready.set()
+            self._serve()
+        finally:
+            self._clean_up()
+
+    def _load(self) -> ChipProcess:
+        """Start the chip with a heap that leaves the board's own size to programs."""
+        board = self._board
+        told = board.describe()
+        key = (str(board.vm.path), board.board.chip.port, repr(told["devices"]))
+        while True:
+            overhead = _overheads.get(key, _FIRST_GUESS)
+            heap = board.heap_bytes * board.vm.heap_scale + overhead
+            chip = spawn(board.vm, heap, board.folder / "state.bin", told)
+            measured = self._await_ready(chip)
+            if _overheads.setdefault(key, measured) == overhead:
+                return chip
+            chip.process.kill()
+            chip.process.wait()
+            chip.close()
+
+    def _await_ready(self, chip: ChipProcess) -> int:
+        line = b""
+        while not line.endswith(b"\n"):
+            piece = os.read(chip.events, 1)
+            if not piece:
+                text = chip.process.communicate()[0].decode("utf-8", "replace")
+                raise OutpostError("sim-chip", f"the chip did not start: {text.strip()}", None)
+            line += piece
+        return int(line.split()[1])
+
+    def _serve(self) -> None:
+        assert self._chip.process.stdout
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._chip.events, selectors.EVENT_READ, self._on_events)
+            selector.register(self._chip.process.stdout, selectors.EVENT_READ, self._on_output)
+            selector.register(self._wake_out, selectors.EVENT_READ, self._on_wake)
+            selector.register(self._repl.listener, selectors.EVENT_READ, self._repl.accept)
+            self._going = True
+            watched = None
+            while self._going:
+                if self._repl.client is not watched:
+                    watched = self._watch_client(selector, watched)
+                for key, _ in selector.select(1.0):
+                    key.data()
+
+    def _watch_client(self, selector: selectors.BaseSelector, old: object) -> object:
+        if old is not None:
+            for key in list(selector.get_map().values()):
+                if key.fileobj is old:
+                    selector.unregister(old)
+        if self._repl.client is not None:
+            selector.register(self._repl.client, selectors.EVENT_READ, self._on_client)
+        return self._repl.client
+
+    def _on_wake(self) -> None:
+        os.read(self._wake_out, 1)
+        order, argument = self._orders.get()
+        if order == "stop":
+            self._going = False
+        elif self._child:
+            self._pending = (order, argument)
+            os.kill(self._child, signal.SIGKILL)
+        elif order != "off":
+            self._power(order, argument)
+
+    def _on_client(self) -> None:
+        data = self._repl.receive()
+        if data and self._chip.process.stdin:
+            self._chip.process.stdin.write(data)
+
+    def _interrupt(self) -> None:
+        if self._child:
+            os.kill(self._child, signal.SIGINT)
+
+    def _on_output(self) -> None:
+        assert self._chip.process.stdout
+        data = os.read(self._chip.process.stdout.fileno(), 65536)
+        self._repl.send(data)
+        for line in self._lines.feed(data):
+            self._board.record("line", line)
+
+    def _on_events(self) -> None:
+        data = os.read(self._chip.events, 4096)
+        if not data:
+            self._going = False
+            self._board.record("off", "the chip's process has gone")
+            return
+        self._buffer += data
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            word, _, rest = line.decode().partition(" ")
+            if word == "pid":
+                self._child = int(rest)
+                if self._pending:  # asked for between two boots
+                    os.kill(self._child, signal.SIGKILL)
+            elif word == "end":
+                self._ended(int(rest))
+            else:
+                self._board.record(word, rest)
+
+    # -- boots ----------------------------------------------------------------------------------
+
+    def _boot(self, kind: str) -> None:
+        self._board.record("boot", kind)
+        self.ledger.open(kind)
+        self._chip.tell("boot")
+
+    def _ended(self, wait_status: int) -> None:
+        self._child = 0
+        self._drain()
+        how = ending(wait_status)
+        self.ledger.close(exact=how in _CLOSED_BY_CHIP)
+        if self._pending:
+            (order, argument), self._pending = self._pending, None
+            self._board.record(how)
+            self._power(order, argument)
+            return
+        if how == "deepsleep":
+            self._sleep()
+            return
+        self._board.record(how, str(wait_status) if how == "panic" else "")
+        self._panics = self._panics + 1 if how == "panic" else 0
+        if how == "power_cut":
+            self.ledger.pass_time("off", _CUT_OFF_MS)
+            self._boot("power_on")
+        elif how == "bootloader" or self._panics > _PANIC_LIMIT:
+            self._board.record("off", how)
+        else:
+            self._boot("power_on" if how == "killed" else how)
+
+    def _drain(self) -> None:
+        """The last words of a boot come before its end."""
+        assert self._chip.process.stdout
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._chip.process.stdout, selectors.EVENT_READ)
+            while selector.select(0):
+                self._on_output()
+        rest = self._lines.rest()
+        if rest:
+            self._board.record("line", rest)
+
+    def _sleep(self) -> None:
+        asked = self._board.state.wide("sleep_ms")
+        self._board.record("deepsleep", str(asked))
+        if asked < 0:  # until somebody presses reset
+            return
+        self.ledger.pass_time("deep_sleep", asked)
+        self._boot("deepsleep")
+
+    def _power(self, order: str, argument: int) -> None:
+        if order == "off":
+            self._board.record("off")
+            return
+        self.ledger.pass_time("off", argument)
+        if order == "power_on":
+            self._board.record("power_on")
+        self._boot(order)
+
+    def _clean_up(self) -> None:
+        if self._child:
+            os.kill(self._child, signal.SIGKILL)
+        if self.ledger.now_ms():
+            self.ledger.close(exact=False)
+        self._chip.process.kill()
+        self._chip.process.wait()
+        self._chip.close()
+        self._repl.close()
+        os.close(self._wake_in)
+        os.close(self._wake_out)

@@ -1,0 +1,2 @@
+def power_up():
+    pass

