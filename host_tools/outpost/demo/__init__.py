@@ -1,0 +1,1 @@
+"""The demonstration: the whole product, once through, on simulated boards."""
