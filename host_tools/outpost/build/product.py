@@ -1,0 +1,215 @@
+"""product.toml: what a product is made of, read and checked.
+
+Owns the schema of the file: every key, its type, its range and its default are rows of the tables below; the reference page
+is generated from them. Anything else in the file is refused with the nearest known key named. Nothing here looks at
+boards or drivers: `release` puts those together.
+"""
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from outpost.errors import OutpostError
+
+FILE = "product.toml"
+NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+VERSION = re.compile(r"(0|[1-9]\d{0,4})\.(0|[1-9]\d{0,4})\.(0|[1-9]\d{0,4})(-[0-9A-Za-z.]{1,20})?")
+RUNTIME = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a table: its type, what it may hold, its default (None = must be given) and what it means."""
+
+    kind: type
+    low: float = 0
+    high: float = 0
+    default: Any = None
+    allowed: tuple[str, ...] = ()
+    pattern: re.Pattern[str] | None = None
+    about: str = ""
+    optional: bool = False
+
+
+_DAY_S = 86400
+
+TABLES: dict[str, dict[str, Key]] = {
+    "product": {
+        "name": Key(str, pattern=NAME, about="name of the product, as releases and certificates carry it"),
+        "version": Key(str, pattern=VERSION, about="version of the release, for people; never compared"),
+        "epoch": Key(int, 1, 65535, 1, about="anti-rollback epoch: a confirmed release forbids lower ones"),
+        "boards": Key(list, about="boards it is built for, by the names of boards/*.toml"),
+        "micropython": Key(str, default="1.25.0", pattern=RUNTIME, about="lowest MicroPython"),
+    },
+    "telemetry": {
+        "mode": Key(str, default="powered", allowed=("powered", "battery"), about="always connected, or asleep in between"),
+        "sample_s": Key(int, 1, _DAY_S, 60, about="seconds between readings"),
+        "publish_s": Key(int, 1, _DAY_S, 60, about="seconds after which a batch leaves even if it is not full"),
+        "heartbeat_s": Key(int, 10, _DAY_S, 60, about="seconds between heartbeats"),
+    },
+    "outbox": {
+        "max_kib": Key(int, 8, 4096, 64, about="KiB of flash for records not yet acknowledged"),
+        "policy": Key(str, default="oldest", allowed=("oldest", "thin"), about="what is dropped when it is full"),
+    },
+    "update": {
+        "check_s": Key(int, 10, 30 * _DAY_S, 3600, about="seconds between checks for a new release"),
+        "jitter_s": Key(int, 0, _DAY_S, 300, about="random seconds added, so that a fleet does not come at once"),
+    },
+    "health": {
+        "deadline_s": Key(int, 10, 86400, 300, about="seconds a new release has to prove itself"),
+        "publishes": Key(int, 0, 1000, 1, about="publishes that must have been acknowledged"),
+        "heap_floor": Key(int, 0, 4 << 20, 20000, about="free bytes of heap it must leave"),
+        "connected": Key(bool, default=True, about="whether it must have been connected"),
+    },
+}
+SENSOR = {
+    "name": Key(str, pattern=NAME, about="prefix of its channels"),
+    "driver": Key(str, pattern=NAME, about="a file of node/drivers or of the product's drivers folder"),
+    "bus": Key(str, pattern=NAME, about="a bus of the board"),
+    "address": Key(int, 0, 0x7F, optional=True, about="I2C address"),
+    "pin": Key(str, optional=True, about="a pin of the board, for parts that need one"),
+    "options": Key(dict, optional=True, about="what else the driver takes"),
+    "calibration": Key(dict, optional=True, about="channel = [gain, offset]"),
+}
+FILTER = {
+    "deadband": Key(float, 0, 1e9, optional=True, about="smallest change that is reported, in the channel's unit"),
+    "report_s": Key(int, 1, _DAY_S, optional=True, about="report at least this often"),
+    "min_interval_s": Key(int, 0, _DAY_S, optional=True, about="report at most this often"),
+    "window": Key(int, 1, 3600, optional=True, about="readings in a min/mean/max window"),
+    "anomaly": Key(float, 0, 1e9, optional=True, about="jump that turns on high-rate capture, in the channel's unit"),
+}
+
+
+@dataclass(frozen=True)
+class Product:
+    """A checked product.toml. Tables are dictionaries holding exactly the keys of TABLES, defaults filled in."""
+
+    folder: Path
+    source: bytes
+    name: str
+    version: str
+    epoch: int
+    boards: tuple[str, ...]
+    micropython: tuple[int, int, int]
+    tables: dict[str, dict[str, Any]]
+    sensors: tuple[dict[str, Any], ...]
+    filters: dict[str, dict[str, Any]]
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """Names of the drivers it uses, each once, sorted."""
+        return tuple(sorted({sensor["driver"] for sensor in self.sensors}))
+
+
+class _Reader:
+    """Checks tables against the schema; knows the file for its messages."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def wrong(self, what: str, fix: str) -> OutpostError:
+        return OutpostError("product-invalid", f"{self.path}: {what}", fix, exit_code=2)
+
+    def unknown(self, where: str, name: str, known: list[str]) -> OutpostError:
+        near = difflib.get_close_matches(name, known, 1)
+        fix = f"did you mean {near[0]}?" if near else "known: " + ", ".join(sorted(known))
+        return self.wrong(f"unknown key {where}{name}", fix)
+
+    def table(self, where: str, raw: Any, schema: dict[str, Key]) -> dict[str, Any]:
+        if not isinstance(raw, dict):
+            raise self.wrong(f"{where} is not a table", f"write it as [{where}]")
+        for name in raw:
+            if name not in schema:
+                raise self.unknown(f"{where}.", name, list(schema))
+        out = {}
+        for name, key in schema.items():
+            if name in raw:
+                out[name] = self.value(f"{where}.{name}", raw[name], key)
+            elif key.default is not None:
+                out[name] = key.default
+            elif not key.optional:
+                raise self.wrong(f"{where}.{name} is missing", f"add it: {key.about}")
+        return out
+
+    def value(self, where: str, value: Any, key: Key) -> Any:
+        if key.kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not key.kind:
+            wanted = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+            kind = wanted.get(key.kind, f"a {key.kind.__name__}")
+            raise self.wrong(f"{where} is {value!r}, not {kind}", key.about)
+        if key.kind in (int, float) and not key.low <= value <= key.high:
+            raise self.wrong(f"{where} is {value}", f"allowed: {key.low:g} to {key.high:g}")
+        if key.allowed and value not in key.allowed:
+            raise self.wrong(f"{where} is {value!r}", "allowed: " + ", ".join(key.allowed))
+        if key.pattern and not key.pattern.fullmatch(value):
+            raise self.wrong(f"{where} is {value!r}", f"it must match {key.pattern.pattern}")
+        return value
+
+    def names(self, where: str, value: list[Any]) -> tuple[str, ...]:
+        for name in value:
+            if type(name) is not str or not NAME.fullmatch(name):
+                raise self.wrong(f"{where} holds {name!r}", f"names must match {NAME.pattern}")
+        if not value or len(set(value)) != len(value):
+            raise self.wrong(f"{where} is empty or names one twice", "list each board once")
+        return tuple(value)
+
+
+def load_product(folder: Path, version: str | None = None) -> Product:
+    """Reads and checks `folder`/product.toml; `version` replaces the one in the file."""
+    path = folder / FILE
+    reader = _Reader(path)
+    try:
+        source = path.read_bytes()
+        raw = tomllib.loads(source.decode())
+    except FileNotFoundError:
+        raise reader.wrong("not found", "name a product's folder, or make one with `outpost new`") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise reader.wrong(f"not TOML: {error}", "correct the file") from None
+    for name in raw:
+        if name not in TABLES and name not in ("sensors", "filters"):
+            raise reader.unknown("", name, [*TABLES, "sensors", "filters"])
+    if version is not None and isinstance(raw.get("product"), dict):
+        raw["product"]["version"] = version
+    return _assemble(reader, raw, source)
+
+
+def _assemble(reader: _Reader, raw: dict[str, Any], source: bytes) -> Product:
+    tables = {name: reader.table(name, raw.get(name, {}), schema) for name, schema in TABLES.items()}
+    head = tables.pop("product")
+    sensors = _sensors(reader, raw.get("sensors", []))
+    rows = raw.get("filters", {})
+    if not isinstance(rows, dict):
+        raise reader.wrong("filters is not a table", "write [filters.<channel>]")
+    filters = {name: reader.table(f"filters.{name}", row, FILTER) for name, row in rows.items()}
+    return Product(
+        folder=reader.path.parent,
+        source=source,
+        name=head["name"],
+        version=head["version"],
+        epoch=head["epoch"],
+        boards=reader.names("product.boards", head["boards"]),
+        micropython=_runtime(head["micropython"]),
+        tables=tables,
+        sensors=sensors,
+        filters=filters,
+    )
+
+
+def _runtime(text: str) -> tuple[int, int, int]:
+    major, minor, patch = (int(part) for part in text.split("."))
+    return major, minor, patch
+
+
+def _sensors(reader: _Reader, rows: Any) -> tuple[dict[str, Any], ...]:
+    if not isinstance(rows, list) or not rows:
+        raise reader.wrong("it has no [[sensors]]", "add at least one")
+    sensors = tuple(reader.table(f"sensors[{i}]", row, SENSOR) for i, row in enumerate(rows))
+    names = [sensor["name"] for sensor in sensors]
+    for name in names:
+        if names.count(name) > 1:
+            raise reader.wrong(f"two sensors are called {name}", "give each its own name")
+    return sensors

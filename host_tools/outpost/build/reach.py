@@ -1,0 +1,89 @@
+"""Which modules of the application a release needs: those its entry points reach by import.
+
+Owns the walk over import statements (AST; nothing is executed). What nobody imports is not shipped, so a driver that
+product.toml does not name costs a device no flash and no download. Imports under `if TYPE_CHECKING:` do not count.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from outpost.errors import OutpostError
+
+# Reached without an import statement: the loader imports the entry, the factory the identity over the raw REPL.
+ENTRY_POINTS = ("node.main", "node.tasks.identity")
+
+
+class Tree:
+    """Python sources below one or more folders; a later folder replaces files of an earlier one."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Path] = {}
+
+    def add(self, folder: Path, below: str = "") -> None:
+        """Every .py file of `folder`, named relative to it, with `below/` in front."""
+        for path in sorted(folder.rglob("*.py")):
+            if "__pycache__" not in path.parts:
+                name = path.relative_to(folder).as_posix()
+                self.files[f"{below}/{name}" if below else name] = path
+
+    def file_of(self, module: str) -> str | None:
+        """The file that defines a dotted module name, or None when it is not one of ours."""
+        stem = module.replace(".", "/")
+        for name in (f"{stem}.py", f"{stem}/__init__.py"):
+            if name in self.files:
+                return name
+        return None
+
+
+def reachable(tree: Tree, modules: list[str], package: str = "node") -> dict[str, Path]:
+    """The files of `package` that executing `modules` may import, with the packages around them."""
+    waiting = list(modules)
+    found: dict[str, Path] = {}
+    seen: set[str] = set()
+    while waiting:
+        module = waiting.pop()
+        if module in seen or module.split(".")[0] != package:
+            continue
+        seen.add(module)
+        name = tree.file_of(module)
+        if name is None:
+            continue
+        found[name] = tree.files[name]
+        waiting.extend(_parents(module))
+        waiting.extend(_imports(tree.files[name], module, name.endswith("/__init__.py")))
+    for module in modules:
+        if tree.file_of(module) is None:
+            message = f"the application has no module {module}"
+            raise OutpostError("module-missing", message, "correct product.toml", exit_code=2)
+    return found
+
+
+def _parents(module: str) -> Iterator[str]:
+    while "." in module:
+        module = module.rpartition(".")[0]
+        yield module
+
+
+def _imports(path: Path, module: str, is_package: bool) -> Iterator[str]:
+    """Dotted names a file may import; `from a import b` gives both a and a.b, as b may be a module."""
+    package = module if is_package else module.rpartition(".")[0]
+    for node in _executed(ast.parse(path.read_bytes(), path.name)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node below, except the bodies of `if TYPE_CHECKING:`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from _executed(child)

@@ -1,0 +1,234 @@
+"""A product folder to a release: compiled modules, configuration, payload, blobs, bill of materials.
+
+Owns the layout of a build folder::
+
+    release.cbor         the payload to sign (`outpost sign` makes release.cose of it)
+    files/<path>         what lies in a slot
+    blobs/<sha256>       the same, compressed, named by the SHA-256 of the content
+    loader/<path>        the loader, for factory images
+    sbom.json            CycloneDX
+    build.json           figures, for people and for later steps
+
+Invariant: the same sources, product and tools give the same bytes, whatever the folder, the user or the time. So nothing
+here reads a clock, an environment variable or an absolute path into a file; the source revision is an input.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loader import layout
+from outpost.boards import Board, load_board
+from outpost.build import compile as compiling
+from outpost.build import configure, sbom
+from outpost.build.product import Product, load_product
+from outpost.build.reach import ENTRY_POINTS, Tree, reachable
+from outpost.errors import OutpostError
+from outpost.signing import documents
+from outpost.signing.repository import compress
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+BLOCK_BYTES = 4096
+UNKNOWN_SOURCE = "unknown"
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What `build` made."""
+
+    folder: Path
+    product: str
+    version: str
+    digest: str
+    """SHA-256 of the payload: the release's identity."""
+    boards: tuple[str, ...]
+    files: int
+    bytes: int
+    """Sum of the files of a slot."""
+    budget: int
+    """Bytes of flash a slot must have."""
+    source: str
+    seconds: float
+
+    @property
+    def payload(self) -> Path:
+        return self.folder / "release.cbor"
+
+    @property
+    def signed(self) -> Path:
+        """Where `outpost sign` puts the signed release; it need not exist yet."""
+        return self.folder / "release.cose"
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Where sources come from and what is overridden."""
+
+    firmware: Path = REPOSITORY / "firmware"
+    overlay: Path | None = None
+    """A folder laid over `firmware`: node/main.py in it replaces that file."""
+    version: str | None = None
+    source: str | None = None
+    """Source revision; git is asked when it is not given."""
+
+
+def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> BuildResult:
+    """Build the product in `product_dir` into `out`/<product>-<version>, replacing what is there."""
+    options = options or BuildOptions()
+    started = time.monotonic()
+    product = load_product(Path(product_dir), options.version)
+    boards = [load_board(name) for name in product.boards]
+    files = slot_files(product, boards, options)
+    loader = loader_files(options.firmware)
+    tools = {"mpy-cross": compiling.compiler().version}
+    bill = sbom.bill(product.name, product.version, {**files, **loader}, tools)
+    source = options.source or source_revision(options.firmware)
+    payload = _payload(product, boards, files, (bill, source))
+    folder = _write(Path(out) / f"{product.name}-{product.version}", files, loader)
+    (folder / "release.cbor").write_bytes(payload)
+    (folder / "sbom.json").write_bytes(bill)
+    result = BuildResult(
+        folder=folder,
+        product=product.name,
+        version=product.version,
+        digest=documents.digest(payload).hex(),
+        boards=product.boards,
+        files=len(files),
+        bytes=sum(map(len, files.values())),
+        budget=slot_bytes(files),
+        source=source,
+        seconds=time.monotonic() - started,
+    )
+    (folder / "build.json").write_text(json.dumps(_figures(result, product, tools), indent=1) + "\n")
+    return result
+
+
+def _figures(result: BuildResult, product: Product, tools: dict[str, str]) -> dict[str, Any]:
+    names = ("product", "version", "digest", "files", "bytes", "budget", "source")
+    figures = {name: getattr(result, name) for name in names}
+    outbox_kib = product.tables["outbox"]["max_kib"]
+    return {**figures, "boards": list(result.boards), "outbox_kib": outbox_kib, "tools": tools}
+
+
+def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> dict[str, bytes]:
+    """{path in the slot: content} of everything but the manifest."""
+    tree = Tree()
+    tree.add(options.firmware / "node", "node")
+    tree.add(product.folder / "drivers", "node/drivers")
+    others: dict[str, bytes] = {}
+    if options.overlay is not None:
+        others = _overlay(tree, options.overlay)
+    drivers = [f"node.drivers.{name}" for name in product.drivers]
+    sources = reachable(tree, [*ENTRY_POINTS, *drivers])
+    files = compiling.compile_all(sources, compiling.NODE_LEVEL)
+    files.update(configure.data_files(product, boards, tree))
+    files.update(others)
+    return files
+
+
+def _overlay(tree: Tree, folder: Path) -> dict[str, bytes]:
+    """Python files join the tree (reachable ones are compiled); any other file is shipped as it is."""
+    if not folder.is_dir():
+        raise OutpostError("overlay-missing", f"{folder} is no folder", "name a folder of files", exit_code=2)
+    tree.add(folder)
+    names = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in names if path.suffix != ".py"}
+
+
+def loader_files(firmware: Path) -> dict[str, bytes]:
+    """{path below /outpost: content} of the compiled loader; `sys.path` holds /outpost, so it is loader/…"""
+    tree = Tree()
+    tree.add(firmware / "loader", "loader")
+    return compiling.compile_all(reachable(tree, ["loader.start"], "loader"), compiling.LOADER_LEVEL)
+
+
+def slot_bytes(files: dict[str, bytes]) -> int:
+    """Flash a slot takes on littlefs, at most: whole blocks for each file, two for each folder, two for the manifest.
+
+    A file of several blocks spends a few bytes of each on the pointers of the list that chains them
+    (littlefs SPEC.md, CTZ lists): 8 bytes in a block are more than the average of 4.
+    """
+    folders = {path.rpartition("/")[0] for path in files}
+    folders |= {parent.rpartition("/")[0] for parent in folders}
+    blocks = sum(max(1, -(-len(data) // (BLOCK_BYTES - 8))) for data in files.values())
+    return (blocks + 2 * len(folders | {""}) + 2) * BLOCK_BYTES
+
+
+def source_revision(folder: Path) -> str:
+    """The git commit of the sources, with "+" when they differ from it; "unknown" outside a repository."""
+    revision = _git(folder, "rev-parse", "--short=12", "HEAD")
+    if not revision:
+        return UNKNOWN_SOURCE
+    return revision + ("+" if _git(folder, "status", "--porcelain", "--", ".") else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        run = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return run.stdout.strip() if run.returncode == 0 else ""
+
+
+def _payload(
+    product: Product, boards: list[Board], files: dict[str, bytes], origin: tuple[bytes, str]
+) -> bytes:
+    bill, source = origin
+    entries = [(path, len(data), hashlib.sha256(data).digest()) for path, data in files.items()]
+    fields = {
+        "product": product.name,
+        "version": product.version,
+        "epoch": product.epoch,
+        "boards": {board.name: [] for board in boards},
+        "chips": sorted({board.chip.name for board in boards}),
+        "mpy": compiling.bytecode_version(files[layout.ENTRY]),
+        "micropython": list(product.micropython),
+        "loader": layout.LOADER,
+        "budget": slot_bytes(files),
+        "health": product.tables["health"],
+        "config": hashlib.sha256(product.source).digest(),
+        "sbom": hashlib.sha256(bill).digest(),
+        "source": source,
+    }
+    return documents.release(fields, entries)
+
+
+def _write(folder: Path, files: dict[str, bytes], loader: dict[str, bytes]) -> Path:
+    if folder.exists():
+        if not (folder / "build.json").exists() and any(folder.iterdir()):
+            message = f"{folder} is not a build folder"
+            raise OutpostError("not-a-build", message, "choose another --out", exit_code=2)
+        shutil.rmtree(folder)
+    for name, group in (("files", files), ("loader", loader)):
+        for path, data in group.items():
+            target = folder / name / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+    blobs = folder / "blobs"
+    blobs.mkdir()
+    for data in files.values():
+        (blobs / hashlib.sha256(data).hexdigest()).write_bytes(compress(data))
+    return folder
+
+
+def read_build(folder: Path) -> dict[str, Any]:
+    """The figures of a build folder."""
+    try:
+        figures: dict[str, Any] = json.loads((folder / "build.json").read_text())
+    except FileNotFoundError:
+        message = f"{folder} is no build folder"
+        raise OutpostError("not-a-build", message, "run `outpost build` first", exit_code=2) from None
+    return figures
+
+
+def read_tree(folder: Path) -> dict[str, bytes]:
+    """{relative path: content} of every file below `folder`, sorted."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
