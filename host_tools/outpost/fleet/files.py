@@ -1,0 +1,35 @@
+"""Writing files so that a power cut leaves the old or the new one, and keeping secrets private."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from outpost.errors import ExitCode, OutpostError
+
+
+def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Replace the file in one step: write beside it, flush, rename."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_private(path: Path, content: bytes) -> None:
+    write_whole(path, content, 0o600)
+
+
+def read_private(path: Path) -> bytes:
+    """A secret that others may read is no secret: refused rather than used."""
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise OutpostError("secret-open", f"{path} can be read by other users",
+                           f"chmod 600 {path}", ExitCode.USAGE)
+    return path.read_bytes()
