@@ -112,7 +112,11 @@ def _figures(result: BuildResult, product: Product, tools: dict[str, str]) -> di
     names = ("product", "version", "digest", "files", "bytes", "budget", "source")
     figures = {name: getattr(result, name) for name in names}
     outbox_kib = product.tables["outbox"]["max_kib"]
-    return {**figures, "boards": list(result.boards), "outbox_kib": outbox_kib, "tools": tools}
+    i2c: dict[str, list[int]] = {}
+    for sensor in product.sensors:
+        if sensor["bus"].startswith("i2c") and "address" in sensor:
+            i2c.setdefault(sensor["bus"], []).append(sensor["address"])
+    return {**figures, "boards": list(result.boards), "outbox_kib": outbox_kib, "i2c": i2c, "tools": tools}
 
 
 def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> dict[str, bytes]:
