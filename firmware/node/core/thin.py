@@ -1,0 +1,127 @@
+"""Thinning: several old segments become one that keeps every k-th sample.
+
+The whole time stays covered, more coarsely the older it is. Samples are taken out of the packed
+batches and packed again, because a batch's head costs as much as many deltas. A record that is no
+batch is kept whole or dropped whole. The new segment gets the number of the last one it stands for
+and says in its name which ones those are, so recovery finishes what a power cut interrupted.
+"""
+
+from node.core import frame as frames
+from node.core import record
+from node.core.segments import Segment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from node.core.segments import Lane
+
+
+class _Output:
+    """The segment being written: batches that continue each other are joined."""
+
+    def __init__(self, size: int, keep: int) -> None:
+        self.buffer = bytearray(size)
+        self.fill = 0
+        self.kept = 0
+        self._keep = keep
+        self._seen = 0
+        self._open: record.Batch | None = None
+        self._span = 0
+        self._position = -1
+        self._last_at = -1
+
+    def take(self, payload: memoryview, frame: "frames.Frame") -> None:
+        if self._position < 0:
+            self._position = frame.position
+        try:
+            batch = record.decode(payload)
+        except record.RecordError:
+            self._span += frame.span
+            return
+        self._pick(batch)
+        if batch.samples:
+            if self._open is not None and not _continues(self._open, batch):
+                self.close()
+            self._join(batch)
+        self._span += frame.span
+
+    def _pick(self, batch: record.Batch) -> None:
+        """Leave every `keep`-th sample, counted through all batches."""
+        first = -self._seen % self._keep
+        self._seen += batch.samples
+        batch.seq = batch.seq_of(first)
+        batch.times = batch.times[first :: self._keep]
+        batch.columns = [column[first :: self._keep] for column in batch.columns]
+        batch.quality = [codes[first :: self._keep] for codes in batch.quality]
+        batch.stride = batch.stride * self._keep if len(batch.times) > 1 else 1
+
+    def _join(self, batch: record.Batch) -> None:
+        whole = self._open
+        if whole is None:
+            self._open = batch
+            return
+        whole.stride = batch.seq - whole.seq_of(whole.samples - 1)
+        whole.times += batch.times
+        for index in range(len(whole.columns)):
+            whole.columns[index] += batch.columns[index]
+            whole.quality[index] += batch.quality[index]
+
+    def close(self) -> None:
+        """Write the batch that is open; one that does not fit is dropped."""
+        if self._open is None:
+            return
+        payload = record.encode(self._open)
+        if self.fill + frames.HEAD + len(payload) <= len(self.buffer):
+            samples = self._open.samples
+            account = (samples, self._span, self._position, 0)
+            self._last_at = self.fill
+            self.fill = frames.write(self.buffer, self.fill, payload, account)
+            self.kept += samples
+            self._position = self._position + self._span & 0xFFFFFFFF
+            self._span = 0
+        self._open = None
+
+    def finish(self) -> None:
+        """Close, and let the last record stand for what was dropped behind it."""
+        self.close()
+        last = frames.read(self.buffer, self._last_at, self.fill) if self.kept else None
+        if last is not None and self._span:
+            payload = bytes(self.buffer[last.at + frames.HEAD : last.end])
+            account = (last.samples, last.span + self._span, last.position, last.flags)
+            frames.write(self.buffer, last.at, payload, account)
+
+
+def _continues(one: record.Batch, other: record.Batch) -> bool:
+    """Whether the samples of `other` can go on in `one`: same meaning, same steps of seq."""
+    samples = one.samples + other.samples
+    same = one.boot == other.boot and one.schema_id == other.schema_id
+    if not same or one.dated != other.dated or samples > 120:
+        return False
+    step = other.seq - one.seq_of(one.samples - 1)
+    if not 0 < step <= 0xFFFF:
+        return False
+    return (one.samples == 1 or one.stride == step) and (other.samples == 1 or other.stride == step)
+
+
+def thin(lane: "Lane", storage: "Any", keep: int) -> int:
+    """Merge the `keep` oldest segments of the finest level; the samples lost, 0 if there are none."""
+    run = lane.thinnable(keep)
+    if not run:
+        return 0
+    output = _Output(lane.segment_bytes, keep)
+    before = 0
+    for segment in run:
+        for frame in lane.frames(segment.number, 0):
+            before += frame.samples
+            output.take(memoryview(lane.cache)[frame.at + frames.HEAD : frame.end], frame)
+    output.finish()
+    lost = before - output.kept
+    if not output.kept or not lost:
+        return 0
+    already = sum(segment.lost for segment in run)
+    merged = Segment(run[-1].number, run[0].first, run[0].level + 1, already + lost)
+    merged.size = output.fill
+    storage.write_atomic(lane.path(merged), memoryview(output.buffer)[: output.fill])
+    lane.replace(run, merged, lost)
+    return lost
