@@ -89,7 +89,7 @@ class SimBoard:
         self.board = load_board(board) if isinstance(board, str) else board
         self.flash_path = Path(flash_path)
         self.folder = self.flash_path.with_name(self.flash_path.name + ".chip")
-        self.uid = uid or hashlib.sha256(str(self.flash_path).encode()).hexdigest()[:16]
+        self.uid = uid or self._made_up_uid()
         self.heap_bytes = heap or self.board.heap_bytes
         self.wiring = wiring or Wiring()
         self.vm: Vm = find_vm(self.board.chip.word_bits)
@@ -227,8 +227,15 @@ class SimBoard:
         told["devices"] = [dict(device) for device in self.wiring.devices]
         told["rails_by_pin"] = {str(pin): n for n, (pin, _) in enumerate(self.wiring.rails)}
         told["access_points"] = [vars(point) for point in self.wiring.access_points]
+        told["heap_scale"] = self.vm.heap_scale
+        told["lease"] = int(self.uid[-2:], 16) % 250
         told["hosts"] = dict(self.wiring.hosts)
         return told
+
+    def _made_up_uid(self) -> str:
+        """ESP32: a locally administered MAC; RP2040: the flash chip's 8 bytes."""
+        digest = hashlib.sha256(str(self.flash_path.resolve()).encode()).hexdigest()
+        return "02" + digest[:10] if self.board.chip.port == "esp32" else digest[:16]
 
     def _running(self) -> Bench:
         if self._bench is None:

@@ -50,6 +50,8 @@ def describe(board: Board, folder: Path, flash_path: Path, uid: str) -> dict[str
         "rails_by_pin": {},
         "access_points": [],
         "hosts": {},
+        "heap_scale": 1,
+        "lease": 0,
     }
 
 

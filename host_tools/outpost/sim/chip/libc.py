@@ -81,3 +81,9 @@ def alarm_ms(timeout_ms):
         _timer[2 * _LONG_BYTES + index] = seconds >> 8 * index & 0xFF if index < 4 else 0
         _timer[3 * _LONG_BYTES + index] = micros >> 8 * index & 0xFF if index < 4 else 0
     _setitimer(0, _timer, None)
+
+
+O_NONBLOCK = 0x800
+MSG_DONTWAIT = 0x40
+MSG_NOSIGNAL = 0x4000
+F_SETFL = 4

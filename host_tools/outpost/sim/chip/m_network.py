@@ -1,0 +1,206 @@
+"""`network`: WLAN as station (and an access point that only says it is up), country, hostname."""
+
+from . import power, radio
+
+STA_IF = 0
+AP_IF = 1
+_RP2 = {
+    radio.OFF: 0,
+    radio.IDLE: 0,
+    radio.CONNECTING: 1,
+    radio.JOINED: 3,
+    radio.NO_AP: -2,
+    radio.WRONG_KEY: -3,
+    radio.FAILED: -1,
+}
+_ESP32 = {
+    radio.OFF: 1000,
+    radio.IDLE: 1000,
+    radio.CONNECTING: 1001,
+    radio.JOINED: 1010,
+    radio.NO_AP: 201,
+    radio.WRONG_KEY: 202,
+    radio.FAILED: 200,
+}
+_NAMES = {
+    "STAT_IDLE": radio.IDLE,
+    "STAT_CONNECTING": radio.CONNECTING,
+    "STAT_GOT_IP": radio.JOINED,
+    "STAT_NO_AP_FOUND": radio.NO_AP,
+    "STAT_WRONG_PASSWORD": radio.WRONG_KEY,
+}
+_WPA2 = 3
+_hostname = ""
+_country = "XX"
+_ap_on = False
+_options = {"reconnects": -1, "txpower": 20, "channel": 1, "pm": 1}
+
+
+def power_up():
+    codes = _ESP32 if power.board["port"] == "esp32" else _RP2
+    for name, state in _NAMES.items():
+        globals()[name] = codes[state]
+    globals()["STAT_BEACON_TIMEOUT" if codes is _ESP32 else "STAT_CONNECT_FAIL"] = codes[
+        radio.FAILED
+    ]
+
+
+def hostname(name=None):
+    global _hostname
+    if name is None:
+        return _hostname or ("mpy-esp32" if power.board["port"] == "esp32" else "PicoW")
+    _hostname = name
+
+
+def country(code=None):
+    global _country
+    if code is None:
+        return _country
+    if len(code) != 2:
+        raise ValueError
+    _country = code
+
+
+def ipconfig(*args, **options):
+    return None
+
+
+class WLAN:
+    IF_STA = 0
+    IF_AP = 1
+    PM_NONE = 0
+    PM_PERFORMANCE = 1
+    PM_POWERSAVE = 2
+    SEC_OPEN = 0
+    SEC_WPA2 = 3
+
+    def __init__(self, id=STA_IF):
+        self._id = id
+
+    def active(self, on=None):
+        global _ap_on
+        if self._id == AP_IF:
+            if on is None:
+                return _ap_on
+            _ap_on = bool(on)
+            return None
+        if on is None:
+            return radio.state != radio.OFF
+        radio.activate(bool(on))
+
+    def deinit(self):
+        self.active(False)
+
+    def connect(self, ssid=None, key=None, *, bssid=None):
+        if radio.state == radio.OFF:
+            raise OSError("WiFi Not Started") if _on_esp32() else OSError(1)
+        radio.update()
+        if _on_esp32() and radio.state == radio.CONNECTING:
+            raise OSError("sta is connecting, cannot set config")
+        radio.connect(_text(ssid), _text(key), bssid)
+
+    def disconnect(self):
+        radio.disconnect()
+
+    def isconnected(self):
+        radio.update()
+        return radio.state == radio.JOINED
+
+    def status(self, what=None):
+        radio.update()
+        if what is None:
+            return (_ESP32 if _on_esp32() else _RP2)[radio.state]
+        if what == "rssi":
+            return radio.rssi(radio.point) if radio.state == radio.JOINED else 0
+        raise ValueError("unknown status param")
+
+    def scan(self):
+        if radio.state == radio.OFF:
+            raise OSError("STA must be active") if _on_esp32() else OSError(1)
+        found = []
+        for index in radio.scan():
+            entry = power.board["access_points"][index]
+            name = b"" if entry["hidden"] else entry["ssid"].encode()
+            security = _WPA2 if entry["psk"] else 0
+            found.append(
+                (
+                    name,
+                    bytes.fromhex(entry["bssid"]),
+                    entry["channel"],
+                    radio.rssi(index),
+                    security,
+                    entry["hidden"],
+                )
+            )
+        return found
+
+    def ifconfig(self, config=None):
+        if config is not None:
+            radio.static_ip = None if config == "dhcp" else tuple(config)
+            return None
+        if radio.static_ip:
+            return radio.static_ip
+        if not self.isconnected():
+            return ("0.0.0.0",) * 4
+        return ("192.168.4.%d" % (2 + power.board["lease"]), "255.255.255.0") + (
+            "192.168.4.1",
+        ) * 2
+
+    def ipconfig(self, name=None, **options):
+        if name is None:
+            self._ip_options(options)
+            return None
+        address = self.ifconfig()
+        return {
+            "addr4": address[:2],
+            "gw4": address[2],
+            "dhcp4": radio.static_ip is None,
+            "has_dhcp4": radio.static_ip is None and self.isconnected(),
+        }[name]
+
+    def _ip_options(self, options):
+        if options.get("dhcp4"):
+            radio.static_ip = None
+        if "addr4" in options:
+            address = options["addr4"]
+            if isinstance(address, str):
+                address = (address.split("/")[0], "255.255.255.0")
+            gateway = options.get("gw4", "192.168.4.1")
+            radio.static_ip = (address[0], address[1], gateway, gateway)
+        elif "gw4" in options and radio.static_ip:
+            old = radio.static_ip
+            radio.static_ip = (old[0], old[1], options["gw4"], old[3])
+
+    def config(self, *names, **options):
+        if not names:
+            _options.update(options)
+            if "pm" in options:
+                radio.saving = options["pm"] not in (WLAN.PM_NONE, 0xA11140)
+            return None
+        name = names[0]
+        if name == "mac":
+            return _mac()
+        if name in ("ssid", "essid"):
+            joined = radio.state == radio.JOINED
+            return power.board["access_points"][radio.point]["ssid"] if joined else ""
+        if name == "channel" and radio.state == radio.JOINED:
+            return power.board["access_points"][radio.point]["channel"]
+        if name in ("hostname", "dhcp_hostname"):
+            return hostname()
+        if name not in _options:
+            raise ValueError("unknown config param")
+        return _options[name]
+
+
+def _on_esp32():
+    return power.board["port"] == "esp32"
+
+
+def _text(value):
+    return value.decode() if isinstance(value, (bytes, bytearray)) else value
+
+
+def _mac():
+    """ESP32's base MAC is its unique id; a Pico's radio has its own."""
+    raw = bytes.fromhex(power.board["uid"])
+    return raw[:6] if _on_esp32() else b"\x28\xcd\xc1" + raw[-3:]

@@ -1,19 +1,16 @@
-"""`select` on virtual time: waits end at the next thing due, and in fast mode are not waited for.
+"""`select` on virtual time: a wait ends at the next thing due, and fast mode does not wait.
 
-In fast mode a wait with nothing registered jumps.  With streams registered, real data may be on its
-way from a real broker, so each real millisecond of silence counts for `fast_rate` virtual ones.
+With nothing registered a fast wait jumps; with streams registered it paces (see `waiting`).
 """
 
 import select as _host
 
-from . import clock, shared
+from . import clock, shared, waiting
 
 POLLIN = _host.POLLIN
 POLLOUT = _host.POLLOUT
 POLLERR = _host.POLLERR
 POLLHUP = _host.POLLHUP
-_GRACE_MS = 1
-_SLICE_MS = 250  # pins and radio changes made by the runner are seen at least this often
 
 
 class poll:
@@ -21,7 +18,7 @@ class poll:
         self._host = _host.poll()
         self._count = 0
         self._first = None
-        self._rest = None
+        self._rest = ()
 
     def register(self, stream, mask=POLLIN | POLLOUT):
         self._host.register(stream, mask)
@@ -39,7 +36,8 @@ class poll:
 
     def ipoll(self, timeout=-1, flags=0):
         self._first = None
-        self._wait(timeout if timeout is not None else -1)
+        self._rest = ()
+        self._wait(-1 if timeout is None else timeout)
         return self
 
     def __iter__(self):
@@ -66,24 +64,23 @@ class poll:
         end = clock.now_ms() + timeout
         while True:
             left = -1 if timeout < 0 else max(0, end - clock.now_ms())
-            step = clock.until_next(_SLICE_MS if left < 0 else min(left, _SLICE_MS))
             if shared.S.fast:
-                if self._ready(_GRACE_MS if self._count and left else 0):
+                if self._ready(waiting.GRACE_MS if self._count and left else 0):
                     return
                 self._jump(left)
-            elif self._ready(step):
-                return
+            else:
+                limit = waiting.SLICE_MS if left < 0 else min(left, waiting.SLICE_MS)
+                if self._ready(clock.until_next(limit)):
+                    return
             clock.check()
             if timeout >= 0 and end - clock.now_ms() <= 0:
                 return
 
     def _jump(self, left):
-        limit = _GRACE_MS * shared.S.fast_rate if self._count else -1
-        if limit < 0:
-            step = clock.until_next(left)
-        else:
-            step = clock.until_next(limit if left < 0 else min(left, limit))
-        if step < 0:
-            clock.sleep_ms(_SLICE_MS)  # nothing will ever wake it but the watchdog
-        elif step:
-            clock.jump(step)
+        if self._count:
+            waiting.pace(left)
+            return
+        step = clock.until_next(left)
+        if step < 0:  # nothing will ever wake it but the watchdog or the runner
+            step = waiting.SLICE_MS
+        clock.jump(step)

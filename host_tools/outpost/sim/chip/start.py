@@ -4,7 +4,7 @@ import sys
 
 import vfs
 
-from . import clock, flash, layout, libc, power, shared
+from . import clock, flash, layout, libc, ota, power, shared
 from .console import Console
 
 device = None
@@ -20,6 +20,7 @@ def filesystem():
 
 def boot(part, modules):
     _power_up_registers()
+    ota.boot()
     _mount(part)
     # Everything a program can import is in place before its first line runs.
     sys.modules.clear()
@@ -36,8 +37,10 @@ def _run(console):
     console.run_file("boot.py")
     if not shared.S.skip_main:
         shared.S.stage = layout.STAGE_MAIN
+        power.tell("main")
         console.run_file("main.py")
     shared.S.stage = layout.STAGE_REPL
+    power.tell("repl")
     console.interact(raw=bool(shared.S.skip_main))
 
 

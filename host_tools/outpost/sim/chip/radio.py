@@ -1,0 +1,231 @@
+"""The Wi-Fi link: access points in reach, joining, losing, and what that does to sockets.
+
+The runner describes networks once; signal and outages are world values it changes while the board
+runs: "wifi.up" (all networks), "wifi.<n>.up", "wifi.<n>.rssi_dbm", "wifi.join_ms", "net.up" (what
+lies behind the access point), "dns.up", "ntp.up".
+
+A lost link does not close sockets, exactly as on a chip: their bytes go nowhere until it is back.
+`Holes` does that to the host's descriptors.
+"""
+
+from . import clock, layout, libc, power, world
+
+OFF, IDLE, CONNECTING, JOINED, NO_AP, WRONG_KEY, FAILED = range(7)
+_TICK_MS = 250
+_RETRY_MS = 3000
+_SEEN_MS = 2000  # beacons missed before a station notices
+
+state = OFF
+point = None  # index of the access point joined
+_wanted = None  # (ssid, key, bssid)
+_due_ms = 0
+_lost_ms = -1
+static_ip = None
+saving = True
+
+
+def _points():
+    return power.board["access_points"]
+
+
+def rssi(index):
+    base = _points()[index]["rssi_dbm"]
+    return world.get("wifi.%d.rssi_dbm" % index, base)
+
+
+def _in_reach(index):
+    if not world.get("wifi.up", 1) or not world.get("wifi.%d.up" % index, 1):
+        return False
+    return rssi(index) >= power.board["radio"]["sensitivity_dbm"]
+
+
+def scan():
+    """Indices of the networks a scan finds; takes the time a scan takes."""
+    power.radio(layout.RADIO_CONNECTING)
+    clock.sleep_ms(1500)
+    _account()
+    return [index for index in range(len(_points())) if _in_reach(index)]
+
+
+def activate(on):
+    global state
+    if on and state == OFF:
+        _set(IDLE)
+        clock.at(clock.now_ms() + _TICK_MS, _tick)
+    elif not on:
+        disconnect()
+        _set(OFF)
+
+
+def connect(ssid, key, bssid):
+    global _wanted
+    _wanted = (ssid, key, bssid)
+    _begin()
+
+
+def disconnect():
+    global _wanted
+    _wanted = None
+    if state != OFF:
+        _set(IDLE)
+
+
+def update():
+    """Bring `state` up to virtual now."""
+    global _lost_ms
+    now = clock.now_ms()
+    if state == CONNECTING and now >= _due_ms:
+        _finish()
+    elif state == JOINED:
+        if _in_reach(point):
+            _lost_ms = -1
+        elif _lost_ms < 0:
+            _lost_ms = now
+        elif now - _lost_ms >= _SEEN_MS:
+            _lose()
+    elif state in (NO_AP, FAILED, WRONG_KEY) and _wanted and power.board["port"] == "esp32":
+        if now >= _due_ms:  # esp32's driver tries again by itself, for ever by default
+            _begin()
+    holes.set(not carries())
+
+
+def carries():
+    """Whether a packet sent now would get anywhere."""
+    return state == JOINED and _in_reach(point) and bool(world.get("net.up", 1))
+
+
+def _tick(_):
+    update()
+    if state != OFF:
+        clock.at(clock.now_ms() + _TICK_MS, _tick)
+
+
+def _begin():
+    global _due_ms
+    wait = world.get("wifi.join_ms", 0)
+    if not wait:
+        radio = power.board["radio"]
+        wait = radio["join_static_ms"] if static_ip else radio["join_ms"]
+        if _wanted[2]:
+            wait = wait * 2 // 3  # no scan over all channels
+        index = _find()
+        if index is not None and rssi(index) < -70:
+            wait += wait * (-70 - rssi(index)) // 10  # retries
+    _due_ms = clock.now_ms() + wait
+    _set(CONNECTING)
+
+
+def _find():
+    best = None
+    for index, entry in enumerate(_points()):
+        if entry["ssid"] != _wanted[0] or not _in_reach(index):
+            continue
+        if _wanted[2] and bytes.fromhex(entry["bssid"]) != _wanted[2]:
+            continue
+        if best is None or rssi(index) > rssi(best):
+            best = index
+    return best
+
+
+def _finish():
+    global point, _due_ms, _lost_ms
+    found = _find()
+    _due_ms = clock.now_ms() + _RETRY_MS
+    if found is None:
+        _set(NO_AP)
+    elif _points()[found]["psk"] != (_wanted[1] or ""):
+        _set(WRONG_KEY)
+    else:
+        point = found
+        _lost_ms = -1
+        _set(JOINED)
+
+
+def _lose():
+    global _due_ms
+    _due_ms = clock.now_ms() + _RETRY_MS
+    _set(FAILED)
+
+
+def _set(new):
+    global state
+    state = new
+    _account()
+    holes.set(not carries())
+
+
+def _account():
+    if state == OFF:
+        power.radio(layout.RADIO_OFF)
+    elif state == CONNECTING:
+        power.radio(layout.RADIO_CONNECTING)
+    elif state == JOINED and saving:
+        power.radio(layout.RADIO_IDLE)
+    else:
+        power.radio(layout.RADIO_ON)
+
+
+class Holes:
+    """Puts a black hole behind open descriptors, and takes it away with what was written kept.
+
+    While the link is down the descriptor is one end of a socket pair that nobody answers: writes
+    fill its small buffer, reads find nothing.  When the link is back, the real connection returns
+    under the same number and gets those bytes, as TCP would have retransmitted them.
+    """
+
+    _SMALL = 4608
+
+    def __init__(self):
+        self.fds = {}  # fd -> None, or (real, far)
+        self.dark = False
+
+    def add(self, fd):
+        self.fds[fd] = None
+        if self.dark:
+            self._swallow(fd)
+
+    def drop(self, fd):
+        pair = self.fds.pop(fd, None)
+        if pair:
+            libc.close(pair[0])
+            libc.close(pair[1])
+
+    def set(self, dark):
+        if dark == self.dark:
+            return
+        self.dark = dark
+        for fd in list(self.fds):
+            if dark:
+                self._swallow(fd)
+            else:
+                self._release(fd)
+
+    def _swallow(self, fd):
+        ends = bytearray(8)
+        if libc.socketpair(1, 1, 0, ends) or self.fds[fd]:
+            return
+        near = ends[0] | ends[1] << 8
+        far = ends[4] | ends[5] << 8
+        size = self._SMALL.to_bytes(4, "little")
+        libc.setsockopt(near, 1, 7, size, 4)  # SOL_SOCKET, SO_SNDBUF
+        self.fds[fd] = (libc.dup(fd), far)
+        libc.dup2(near, fd)
+        libc.close(near)
+        libc.fcntl(fd, 4, libc.O_NONBLOCK)
+
+    def _release(self, fd):
+        pair = self.fds[fd]
+        if not pair:
+            return
+        self.fds[fd] = None
+        real, far = pair
+        libc.dup2(real, fd)
+        libc.close(real)
+        kept = bytearray(16384)
+        size = libc.recv(far, kept, len(kept), libc.MSG_DONTWAIT)
+        libc.close(far)
+        if size > 0:
+            libc.send(fd, kept, size, libc.MSG_NOSIGNAL)
+
+
+holes = Holes()
