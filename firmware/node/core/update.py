@@ -1,0 +1,334 @@
+"""The update: from asking whether there is one to the reset that tries it. A sans-I/O machine, as
+a generator.
+
+    for action in Update(boot, files, config, report).run(now_s): ...
+
+`action` is a Fetch, to be carried out before the next step (its results written into it), or a
+number of milliseconds to wait (0: let others run). `outcome` and `code` then say how it ended. See
+`tasks.update` for a driver.
+
+Order, and why: the head says which release (its sequence is remembered at once); the release
+document is verified and compared with the board before the staging slot is touched; the conditions
+are asked before anything is spent; what the flash already holds is never downloaded;
+`Boot.activate` verifies the whole slot as it will be executed, writes the manifest and begins the
+trial, in one rename. Every byte of progress is on flash in `staging`, so a cut anywhere needs no
+repair: the next run finds what there is. A download asks for at most BLOCK bytes at a time, which
+bounds what a dead link can have in flight, and so what is ever fetched twice.
+
+Outcomes: CURRENT (nothing new), WAITING (offered; `code` is the condition that is not met), REBOOT
+(reset now), REFUSED (`code` is a layout reason or one below: trying again gives the same), FAILED
+(`code`: try again later). Codes besides layout's and http's: root-missing (the head needs a trust
+root that the server does not have), blob-data, blob-size, blob-hash (what the server has under
+this name is something else), captive (HTML instead of a document), http-NNN (the status),
+http-redirects (too many), link (no connection), storage-full, storage.
+"""
+
+from binascii import hexlify
+
+from loader import layout
+from loader.cbor import VerifyError
+from micropython import const
+from node.core.fetch import Fetch
+from node.core.staging import BLOCK, Staging, kept_document
+from node.core.url import HttpError, join_url, split_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Generator
+
+    Steps = Generator[Any, None, Any]
+
+# Outcomes
+CURRENT = "current"
+WAITING = "waiting"
+REBOOT = "reboot"
+REFUSED = "refused"
+FAILED = "failed"
+
+_MAX_REDIRECTS = const(3)
+_MAX_TRIES = const(5)  # in a row without a byte of progress
+_MAX_ROOTS = const(32)  # trust roots followed in one check
+_PAUSE_MS = const(1000)
+_PAUSE_CAP_MS = const(30000)
+_ENOSPC = const(28)
+_ROOT_MAY_HELP = ("signer", "signature", "threshold")
+
+
+class Config:
+    """`base_url` of the update repository, `head` name; `allowed(release)` gives "" or the
+    condition that is not met.
+    """
+
+    def __init__(
+        self, base_url: str, head: str, allowed: "Callable[[Any], str] | None" = None
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.head = head
+        self.allowed = allowed
+
+
+class Update:
+    """One device's updater; `run` may be used again and again. `report(state, release digest,
+    code)` is told each step.
+    """
+
+    def __init__(
+        self,
+        boot: "Any",
+        files: "Any",
+        config: Config,
+        report: "Callable[..., None] | None" = None,
+    ) -> None:
+        self._boot = boot
+        self._files = files
+        self._config = config
+        self.base_url = config.base_url
+        self._report = report
+        self._etag = ""
+        self._settled = b""  # the release for which the answer will not change until the next boot
+        self.outcome = ""
+        self.code = ""
+        self.frozen = (
+            False  # the head had expired: somebody, or an outage, keeps newer ones from us
+        )
+        self.fetched = 0  # bytes of bodies, all told
+        self.blobs = 0  # blobs downloaded
+
+    # --- the whole of it
+
+    def run(self, now_s: "int | None" = None) -> "Steps":
+        """One check and, where it says so, one update. Never raises for the server's, the link's
+        or the flash's sake.
+        """
+        self.outcome, self.code = CURRENT, ""
+        try:
+            yield from self._check(now_s)
+        except VerifyError as error:
+            self._end(REFUSED, error.code)
+        except HttpError as error:
+            self._end(FAILED, error.code)
+        except OSError as error:
+            if error.args[0] != _ENOSPC:
+                self._end(FAILED, "storage")
+                return
+            self._end(FAILED, "storage-full")
+            yield from Staging(self._files, self._boot.staging, None, {"files": []}).clear()
+
+    def _end(self, outcome: str, code: str) -> None:
+        self.outcome, self.code = outcome, code
+        self._tell(outcome, self._release, code)
+        self._etag = ""
+
+    def _tell(self, state: str, digest: bytes, code: str = "") -> None:
+        if self._report is not None:
+            self._report(state, digest, code)
+
+    _release = b""
+
+    def _check(self, now_s: "int | None") -> "Steps":
+        self._release = b""
+        head = yield from self._head(now_s)
+        if head is None:
+            return
+        digest = head["release"]
+        if digest == self._boot.digest or digest == self._settled:
+            return
+        self._release = digest
+        self._etag = ""
+        if self._boot.trial:
+            raise VerifyError("trial-running")
+        if self._boot.failed(digest):
+            self._settled = digest
+            raise VerifyError("failed-before")
+        doc = yield from self._document(digest)
+        release = self._boot.accept_release(doc, digest)
+        self._tell("offered", digest)
+        self.code = self._config.allowed(release) if self._config.allowed else ""
+        if self.code:
+            self.outcome = WAITING
+            self._tell("offered", digest, self.code)
+            return
+        yield from self._install(release, doc, digest)
+
+    def _install(self, release: "dict[str, Any]", doc: "Any", digest: bytes) -> "Steps":
+        boot = self._boot
+        staging = Staging(
+            self._files, boot.staging, boot.slot if boot.index >= 0 else None, release
+        )
+        staging.begin(doc)
+        self._tell("downloading", digest)
+        yield from staging.survey()
+        yield from staging.copy()
+        while True:
+            entry = staging.missing()
+            if entry is None:
+                break
+            yield from self._blob(staging, entry)
+        self._tell("verifying", digest)
+        release.clear()  # the loader reads it again: there is no room for two
+        staging = None  # type: ignore[assignment]
+        yield 0
+        boot.activate(doc, digest)
+        self._tell("installing", digest)
+        boot.plan_reset("update")
+        self.outcome = REBOOT
+        self._tell("rebooting", digest)
+
+    # --- documents
+
+    def _head(self, now_s: "int | None") -> "Steps":
+        """The verified head, after following the trust root as far as needed; None when it has not
+        changed.
+        """
+        fetch = Fetch(0, -1, layout.MAX_DOCUMENT_BYTES)
+        fetch.if_etag = self._etag
+        doc = yield from self._get("/heads/" + self._config.head + ".cose", fetch)
+        if fetch.status == 304:
+            return None
+        for _ in range(_MAX_ROOTS):
+            try:
+                head = self._boot.accept_head(doc, self._config.head, now_s)
+            except VerifyError as error:
+                if error.code not in _ROOT_MAY_HELP or not (yield from self._next_root()):
+                    raise
+                continue
+            self.frozen = head["frozen"]
+            if head["root"] <= self._boot.root["version"]:
+                self._etag = fetch.etag
+                return head
+            # read again under the newer root: it may have revoked the key that signed this head
+            if not (yield from self._next_root()):
+                break
+        raise VerifyError("root-missing")
+
+    def _next_root(self) -> "Steps":
+        """Follow the trust root by one version; False when the server has no newer one."""
+        number = self._boot.root["version"] + 1
+        try:
+            doc = yield from self._get(
+                "/root/%d.cose" % number, Fetch(0, -1, layout.MAX_DOCUMENT_BYTES)
+            )
+        except HttpError as error:
+            if error.code == "http-404":
+                return False
+            raise
+        self._boot.accept_root(doc)
+        return True
+
+    def _document(self, digest: bytes) -> "Steps":
+        doc = kept_document(self._files, self._boot.staging)
+        if doc:
+            try:
+                self._boot.accept_release(doc, digest)
+                return doc
+            except VerifyError:
+                pass  # of another release, or signed by keys that have been replaced since
+        return (
+            yield from self._get(
+                _name("/releases/%s.cose", digest), Fetch(0, -1, layout.MAX_DOCUMENT_BYTES)
+            )
+        )
+
+    def _get(self, path: str, fetch: Fetch) -> "Steps":
+        """A small document, in memory."""
+        doc = bytearray()
+        fetch.sink = doc.extend
+        yield from self._pull(path, fetch)
+        return doc
+
+    # --- blobs
+
+    def _blob(self, staging: Staging, entry: "list[Any]") -> "Steps":
+        """Download one blob and put it in its place; once more from the start when the parts do
+        not fit together.
+        """
+        partial = staging.partial(entry)
+        limit = entry[1] + entry[1] // 256 + 64  # what zlib makes of bytes that do not compress
+        for attempt in (1, 2):
+            if partial.size > limit:
+                partial.restart()
+            resumed = partial.size > 0
+            fetch = Fetch(partial.size, partial.size - partial.size % BLOCK + BLOCK, limit)
+            fetch.sink = partial.write
+            try:
+                yield from self._pull(_name("/blobs/%s", entry[2]), fetch)
+            finally:
+                partial.close()
+            try:
+                yield from staging.unpack(entry, partial)
+                self.blobs += 1
+                return
+            except VerifyError:
+                partial.restart()
+                if attempt == 2 or not resumed:
+                    raise
+
+    # --- HTTP
+
+    def _pull(self, path: str, fetch: Fetch) -> "Steps":
+        """Fetch `path` from `fetch.start` to its end, in ranges where `fetch` asks for one, over
+        redirects and bad links.
+        """
+        origin = self._config.base_url + path
+        fetch.url = origin
+        redirects = tries = 0
+        left = 16 + 8 * (
+            fetch.limit // BLOCK
+        )  # requests: a server that answers byte by byte is not a server
+        while True:
+            yield fetch
+            left -= 1
+            self.fetched += fetch.received
+            if fetch.received:
+                tries = redirects = 0
+            fetch.start += fetch.received
+            if 301 <= fetch.status <= 308 and fetch.status != 304:
+                redirects += 1
+                if redirects > _MAX_REDIRECTS:
+                    raise HttpError("http-redirects")
+                fetch.url = join_url(fetch.url, fetch.location)
+            elif _finished(fetch):
+                return
+            elif fetch.code or fetch.status >= 500 or fetch.status == 429:
+                tries += 1
+                if tries > _MAX_TRIES:
+                    raise HttpError(fetch.code or "http-%d" % fetch.status)
+                fetch.url = origin  # what a redirect names may be short-lived
+                yield min(_PAUSE_MS << tries, _PAUSE_CAP_MS)
+            if left <= 0:
+                raise HttpError("http-slow")
+            fetch.reset()
+            if fetch.end >= 0:
+                fetch.end = fetch.start - fetch.start % BLOCK + BLOCK
+
+
+def _finished(fetch: Fetch) -> bool:
+    """Whether all of it is there. Raises HttpError for an answer that will not get better."""
+    status = fetch.status
+    if fetch.html and status in (200, 206):
+        raise HttpError("captive")
+    if fetch.code in _HOPELESS:
+        raise HttpError(fetch.code)
+    if fetch.code or status >= 500 or status == 429:
+        return False
+    if status == 416 and fetch.total == fetch.start:
+        return True  # the cut came between the last byte and the use of it
+    if status == 304 and fetch.if_etag:
+        return True
+    if status == 206:
+        return fetch.start == fetch.total
+    if status != 200:
+        raise HttpError("http-%d" % status)
+    return True
+
+
+_HOPELESS = ("http-body", "http-range", "http-syntax", "http-header", "http-url")
+
+
+def _name(pattern: str, digest: bytes) -> str:
+    return pattern % hexlify(digest).decode()
+
+
+def check_url(url: str) -> None:
+    """Raises HttpError("http-url") for a base URL that cannot be used: at start, not at 3 a.m."""
+    split_url(url)
