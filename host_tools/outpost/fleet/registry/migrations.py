@@ -44,6 +44,11 @@ _FIRST = (
         device TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL,
         PRIMARY KEY (device, name)
     ) STRICT, WITHOUT ROWID""",
+    # Unix time minus uptime of a boot, for records made before the device knew the time.
+    """CREATE TABLE clocks (
+        device TEXT NOT NULL, boot INTEGER NOT NULL, offset_ms INTEGER NOT NULL,
+        certain INTEGER NOT NULL, PRIMARY KEY (device, boot)
+    ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE events (
         id INTEGER PRIMARY KEY, device TEXT NOT NULL, type TEXT NOT NULL,
         boot INTEGER, seq INTEGER, ts_ms INTEGER, received_ms INTEGER NOT NULL,

@@ -53,6 +53,22 @@ class Telemetry:
                 max([last] + [row["last"] for row in touching])))
         return fresh
 
+    def learn_clock(self, device_id: str, boot: int, offset_ms: int, certain: bool) -> None:
+        """`certain`: the device knew the time.  Else the offset is from arrival, which can only be
+        late, so the smallest counts."""
+        with self._db.write() as db:
+            db.execute(
+                "INSERT INTO clocks VALUES (?, ?, ?, ?) ON CONFLICT (device, boot) DO UPDATE SET"
+                " offset_ms = excluded.offset_ms, certain = excluded.certain"
+                " WHERE excluded.certain > certain"
+                " OR (excluded.certain = certain AND excluded.offset_ms < offset_ms)",
+                (device_id, boot, offset_ms, int(certain)))
+
+    def clock(self, device_id: str, boot: int) -> int | None:
+        row = self._db.one("SELECT offset_ms FROM clocks WHERE device = ? AND boot = ?",
+                           (device_id, boot))
+        return row["offset_ms"] if row else None
+
     def count(self, device_id: str, name: str, by: int = 1) -> None:
         if by:
             with self._db.write() as db:
