@@ -105,6 +105,7 @@ class Watchdog:
         state = shared.S
         if not state.wdt_ms or quirks["reconfigurable"]:
             state.wdt_ms = timeout
+            state.wdt_due_ms = clock.now_ms() + timeout  # feed looks at the old one first
         self.feed()
 
     def feed(self):
