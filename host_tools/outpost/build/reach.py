@@ -10,8 +10,8 @@ from pathlib import Path
 
 from outpost.errors import OutpostError
 
-# Reached without an import statement: the loader imports the entry, the factory the identity over the raw REPL.
-ENTRY_POINTS = ("node.main", "node.tasks.identity")
+# Reached without an import statement: the loader imports the entry, the factory's scripts the rest over the raw REPL.
+ENTRY_POINTS = ("node.main", "node.tasks.identity", "node.hal.storage", "node.hal.board")
 
 
 class Tree:
