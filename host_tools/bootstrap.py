@@ -1,8 +1,9 @@
-"""`make setup`: a virtual environment and the tools, from nothing but Python (>= 3.11), apt or Homebrew.
+"""`make setup`: a virtual environment and the tools, from nothing but Python (>= 3.11), apt or
+Homebrew.
 
-Run by the system's Python, so the standard library only.  Every step records its success; a second run finds
-nothing to do and looks at a few files to know it.  Options: --force repeats all steps, --retry those optional
-tools that could not be had.
+Run by the system's Python, so the standard library only.  Every step records its success; a second
+run finds nothing to do and looks at a few files to know it.  Options: --force repeats all steps,
+--retry those optional tools that could not be had.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ if sys.version_info < MINIMUM_PYTHON:
     import shutil
 
     for minor in (13, 12, 11, 14):
-        newer = shutil.which("python3.%d" % minor)  # noqa: UP031 - must parse on an old Python
+        newer = shutil.which("python3.%d" % minor)
         if newer:
             os.execv(newer, [newer, *sys.argv])
-    sys.exit("error: Outpost needs Python >= 3.11; this is %s" % sys.version.split()[0])  # noqa: UP031
+    sys.exit("error: Outpost needs Python >= 3.11; this is %s" % sys.version.split()[0])
 
 import fcntl
 import hashlib
@@ -32,8 +33,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "host_tools"))
 
-from outpost.errors import ExitCode, OutpostError  # noqa: E402
-from outpost.toolchain import TOOLS, Toolchain  # noqa: E402
+from outpost.errors import ExitCode, OutpostError
+from outpost.toolchain import TOOLS, Toolchain
 
 NEEDED_BYTES = 700 * 1024 * 1024
 VENV = ROOT / ".venv"
@@ -69,7 +70,8 @@ def check_machine() -> None:
 
 
 def make_environment() -> None:
-    """A virtual environment with exactly the locked packages, and this project as an editable install."""
+    """A virtual environment with exactly the locked packages, and this project as an editable
+    install."""
     python = VENV / "bin" / "python"
     if not _works(python):
         say("  creating .venv")
@@ -86,7 +88,9 @@ def _works(python: Path) -> bool:
         *sys.version_info[:2]
     )
     try:
-        return subprocess.run([str(python), "-c", probe], stderr=subprocess.DEVNULL).returncode == 0
+        return (
+            subprocess.run([str(python), "-c", probe], stderr=subprocess.DEVNULL).returncode == 0
+        )
     except OSError:
         return False
 

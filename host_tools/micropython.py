@@ -1,7 +1,8 @@
 """What firmware imports from MicroPython's `micropython` module, for CPython.
 
-`const` folds at compile time there and is the identity here.  The heap locks have no counterpart on CPython:
-they do nothing, so a hot path's heap-lock test passes here and means something only on the VM.
+`const` folds at compile time there and is the identity here.  The heap locks have no counterpart
+on CPython: they do nothing, so a hot path's heap-lock test passes here and means something only on
+the VM.
 """
 
 from __future__ import annotations

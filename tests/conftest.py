@@ -1,4 +1,5 @@
-"""What all tests share: the tools, a project of their own, the command line, and the count of tests run on the VMs."""
+"""What all tests share: the tools, a project of their own, the command line, and the count of
+tests run on the VMs."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def vms() -> dict[int, Path]:
 
 @pytest.fixture(scope="session")
 def vm(vms: dict[int, Path]) -> Path:
-    """The 64-bit MicroPython VM; `make setup` brings it, so a missing one is an error, not a skip."""
+    """The 64-bit MicroPython VM; `make setup` brings it, so a missing one is an error, not a
+    skip."""
     return vms[64]
 
 
@@ -67,7 +69,8 @@ def free_port() -> Callable[[], int]:
 
 @pytest.fixture
 def tmp_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of its own in a temporary folder: copied sources, shared tools, OUTPOST_ROOT set to it."""
+    """A project of its own in a temporary folder: copied sources, shared tools, OUTPOST_ROOT set
+    to it."""
     home = tmp_path / "project"
     home.mkdir()
     skip = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*_cache")
@@ -99,7 +102,6 @@ class Invocation:
 def outpost() -> Callable[..., Invocation]:
     """Call the command line in this process: outpost("doctor", "--json").exit_code."""
     from click.testing import CliRunner
-
     from outpost.cli.main import cli
 
     def invoke(*arguments: str, stdin: str | None = None) -> Invocation:

@@ -1,12 +1,13 @@
 """Debian packages unpacked into a private folder: no root, nothing installed, no host named.
 
-Theory: apt's own configuration on a Debian machine already names an archive and the key that signs it.  A copy of
-those sources with the release's name exchanged for `trixie` (the first with MicroPython 1.25), used with private
-lists, cache and status, lets apt resolve and download a package with all it needs, libc included; `dpkg -x` unpacks
-them; and the package's own `ld-linux` starts the program, so that the host's libc does not matter.
+Theory: apt's own configuration on a Debian machine already names an archive and the key that signs
+it.  A copy of those sources with the release's name exchanged for `trixie` (the first with
+MicroPython 1.25), used with private lists, cache and status, lets apt resolve and download a
+package with all it needs, libc included; `dpkg -x` unpacks them; and the package's own `ld-linux`
+starts the program, so that the host's libc does not matter.
 
-On Ubuntu the names cannot be exchanged.  There the host's own packages serve when they are new enough, and
-OUTPOST_DEBIAN_MIRROR can name a Debian archive instead.
+On Ubuntu the names cannot be exchanged.  There the host's own packages serve when they are new
+enough, and OUTPOST_DEBIAN_MIRROR can name a Debian archive instead.
 
 Only the standard library is used: this runs before there is a virtual environment.
 """
@@ -117,7 +118,8 @@ def host_stanzas(etc_apt: Path) -> list[dict[str, str]]:
 
 
 def private_sources(etc_apt: Path, distribution: str, codename: str) -> str:
-    """The sources to use: the archive's own entries for `codename`, moved to `RELEASE` on an older Debian."""
+    """The sources to use: the archive's own entries for `codename`, moved to `RELEASE` on an older
+    Debian."""
     mirror = os.environ.get(MIRROR_VARIABLE)
     if mirror:
         _need_keyring()
@@ -155,7 +157,8 @@ def _stanza(fields: dict[str, str], suite: str) -> str:
 
 
 class Archive:
-    """apt with private lists, cache and status, for one architecture; `home` is its to fill and to delete."""
+    """apt with private lists, cache and status, for one architecture; `home` is its to fill and to
+    delete."""
 
     def __init__(self, home: Path, architecture: str) -> None:
         self._home = home
@@ -197,7 +200,8 @@ class Archive:
             raise _apt_error(arguments[0], errors)
 
     def unpack(self, package: str, into: Path) -> str:
-        """Download `package` with all it depends on, unpack it as `into`, and return its version."""
+        """Download `package` with all it depends on, unpack it as `into`, and return its
+        version."""
         if not self._updated:
             self._configure()
             self._apt("update")

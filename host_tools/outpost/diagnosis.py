@@ -1,4 +1,5 @@
-"""What `outpost doctor` looks at: each tool, its version, whether that will do, and the remedy if not."""
+"""What `outpost doctor` looks at: each tool, its version, whether that will do, and the remedy if
+not."""
 
 from __future__ import annotations
 
@@ -90,7 +91,7 @@ def installed(name: str) -> str:
 
 # name, what it is for, arguments that print its version, how to get it
 _PROGRAMS = (
-    ("git", "builds record the revision", ("--version",), "install git"),
+    ("git", "records the revision", ("--version",), "install git"),
     ("picotool", "flashing RP2040 boards", ("version",), "install picotool"),
     ("chromium", "make screenshots", ("--version",), "install chromium"),
 )
@@ -100,7 +101,9 @@ def _program(name: str, purpose: str, arguments: tuple[str, ...], remedy: str) -
     path = shutil.which(name)
     version = _version(path, arguments) if path else ""
     optional = name != "git"
-    return Finding(name, purpose, version, path or "", bool(path), optional, "" if path else remedy)
+    return Finding(
+        name, purpose, version, path or "", bool(path), optional, "" if path else remedy
+    )
 
 
 def _version(path: str, arguments: tuple[str, ...]) -> str:

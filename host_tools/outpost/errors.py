@@ -1,8 +1,10 @@
-"""How Outpost's host libraries fail: one exception that carries everything the command line has to say.
+"""How Outpost's host libraries fail: one exception that carries everything the command line has to
+say.
 
-Libraries raise `OutpostError`; they never print and never exit.  `code` is a short stable word that scripts
-and tests compare; `message` says what is wrong, `fix` what the reader can do about it, and `exit_code` is one
-of `ExitCode` (the table in docs/reference/cli.md is checked against it).
+Libraries raise `OutpostError`; they never print and never exit.  `code` is a short stable word
+that scripts and tests compare; `message` says what is wrong, `fix` what the reader can do about
+it, and `exit_code` is one of `ExitCode` (the table in docs/reference/cli.md is checked against
+it).
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller; the numbers are part of the interface and never change."""
+    """What the process tells its caller; the numbers are part of the interface and never
+    change."""
 
     OK = 0
     FAILED = 1

@@ -1,4 +1,5 @@
-"""Where things are: the project a command runs in, and the tools its set-up put under `.tools/bin`."""
+"""Where things are: the project a command runs in, and the tools its set-up put under
+`.tools/bin`."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ def _is_root(folder: Path) -> bool:
 
 
 def project_root(start: Path | None = None) -> Path:
-    """The checkout: $OUTPOST_ROOT, else a parent of `start`, else the one this package was installed from."""
+    """The checkout: $OUTPOST_ROOT, else a parent of `start`, else the one this package was
+    installed from."""
     given = os.environ.get("OUTPOST_ROOT")
     if given:
         return Path(given).resolve()
@@ -35,7 +37,8 @@ def project_root(start: Path | None = None) -> Path:
 
 
 def tools_dir(root: Path | None = None) -> Path:
-    """The private tool folder; nothing outside it is written by the set-up, bar the virtual environment."""
+    """The private tool folder; nothing outside it is written by the set-up, bar the virtual
+    environment."""
     return (root or project_root()) / ".tools"
 
 

@@ -1,10 +1,13 @@
-"""The tools that are not Python packages: the MicroPython VMs and mosquitto, found or fetched, and checked.
+"""The tools that are not Python packages: the MicroPython VMs and mosquitto, found or fetched, and
+checked.
 
-Invariants: nothing outside `.tools/` is written; a tool is in `.tools/bin` only after it ran and answered with a new
-enough version; `.tools/state.json` says where each came from.  Files appear under their final name by a rename, so an
-interrupted run leaves at worst something that the next one replaces.
+Invariants: nothing outside `.tools/` is written; a tool is in `.tools/bin` only after it ran and
+answered with a new enough version; `.tools/state.json` says where each came from.  Files appear
+under their final name by a rename, so an interrupted run leaves at worst something that the next
+one replaces.
 
-Only the standard library is used: `host_tools/bootstrap.py` runs this before there is a virtual environment.
+Only the standard library is used: `host_tools/bootstrap.py` runs this before there is a virtual
+environment.
 """
 
 from __future__ import annotations
@@ -229,16 +232,17 @@ class Toolchain:
         return self._archives[architecture]
 
     def _wrap(self, tool: Tool, prefix: Path, version: str) -> None:
-        """A script that becomes the program (exec keeps pid and signals) and leaves the environment alone."""
+        """A script that becomes the program (exec keeps pid and signals) and leaves the
+        environment alone."""
         loader, libraries = debian.loader_of(prefix)
-        [program] = [p for p in prefix.glob(f"usr/*bin/{tool.program}")][:1]
+        [program] = list(prefix.glob(f"usr/*bin/{tool.program}"))[:1]
         home = f'"$here/../{prefix.name}'
         self._bin.mkdir(parents=True, exist_ok=True)
         part = self._bin / f".{tool.name}.part"
         part.write_text(
             "#!/bin/sh\n"
             f"# {tool.package} {version}, unpacked from its packages by `make setup`.\n"
-            'case $0 in */*) here=${0%/*} ;; *) here=. ;; esac\n'
+            "case $0 in */*) here=${0%/*} ;; *) here=. ;; esac\n"
             f'exec {home}/{loader}" --library-path {home}/{libraries}" \\\n'
             f'  {home}/{program.relative_to(prefix)}" "$@"\n'
         )

@@ -1,8 +1,9 @@
 """Runs the unit tests on the MicroPython VM and judges them from the lines they print.
 
-Why lines and not the exit status: a runner on the VM that dies, exits early or finds too few tests must not look like
-a success (`unittest.main()` there exits with 0 on failure).  A file passes only if every test that CPython's loader
-finds in it was started and reported ok, each exactly once, and the closing line counts them all.
+Why lines and not the exit status: a runner on the VM that dies, exits early or finds too few tests
+must not look like a success (`unittest.main()` there exits with 0 on failure).  A file passes only
+if every test that CPython's loader finds in it was started and reported ok, each exactly once, and
+the closing line counts them all.
 
     python tests/unit/run_on_vm.py [--bits 32] [test_wifi.py ...]
 """
@@ -133,7 +134,9 @@ def main() -> int:
     sys.path[:0] = [str(UNIT), str(ROOT / "firmware"), str(ROOT / "host_tools")]
     from outpost.paths import vm_path
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--bits", type=int, choices=(32, 64), default=64)
     parser.add_argument("--vm", type=Path, help="another VM than the one of `make setup`")
     parser.add_argument("-q", "--quiet", action="store_true", help="only files and problems")

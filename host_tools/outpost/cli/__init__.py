@@ -1,1 +1,2 @@
-"""The command line: one module per verb, and the only place of the project that prints, prompts or exits."""
+"""The command line: one module per verb, and the only place of the project that prints, prompts or
+exits."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +18,8 @@ if TYPE_CHECKING:
 def command(ctx: click.Context) -> None:
     """Check the tools Outpost needs.
 
-    Exits 0 when all that is needed is there, 2 when something is missing; optional tools are only reported.
+    Exits 0 when all that is needed is there, 2 when something is missing; optional tools are only
+    reported.
     """
     from dataclasses import asdict
 
@@ -34,9 +33,7 @@ def command(ctx: click.Context) -> None:
         output.result(ctx, body, exit_code=ExitCode.USAGE)
     output.result(ctx, body, lambda: _table(findings))
     if missing:
-        output.fail(
-            ExitCode.USAGE, "tools-missing", f"needed: {', '.join(missing)}", "make setup"
-        )
+        output.fail(ExitCode.USAGE, "tools-missing", f"needed: {', '.join(missing)}", "make setup")
 
 
 def _table(findings: list[Finding]) -> str:

@@ -1,8 +1,8 @@
 """The `outpost` command: finds verbs by file name and loads one only when it is called.
 
-`outpost --help` imports no verb (it lists the one-line summaries below), which is what keeps it under 150 ms.
-A verb whose module is absent is not listed.  All failures of all verbs pass through `Outpost.main`: it turns
-exceptions into the message, the `--json` object and the exit code.
+`outpost --help` imports no verb (it lists the one-line summaries below), which is what keeps it
+under 150 ms. A verb whose module is absent is not listed.  All failures of all verbs pass through
+`Outpost.main`: it turns exceptions into the message, the `--json` object and the exit code.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def explain(error: Exception) -> OutpostError:
         return _explain_usage(error)
     if isinstance(error, ModuleNotFoundError):
         name = error.name or str(error)
-        return OutpostError("not-installed", f"the Python module {name!r} is missing", "make setup")
+        message = f"the Python module {name!r} is missing"
+        return OutpostError("not-installed", message, "make setup")
     if isinstance(error, OSError):
         return OutpostError("os-error", str(error), "run again with --debug to see where")
     message = f"internal error: {type(error).__name__}: {error}"

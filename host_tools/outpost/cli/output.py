@@ -1,8 +1,9 @@
 """What every verb prints through: results on stdout, everything else on stderr.
 
 With `--json` stdout carries exactly one object, on success and on failure alike:
-`{"schema_version": 1, "ok": true, "result": …}` or `{"schema_version": 1, "ok": false, "error": …}`.
-Colour follows NO_COLOR and the terminal (click does both).  Verbs import this module freely: it costs click only.
+`{"schema_version": 1, "ok": true, "result": …}` or `{"schema_version": 1, "ok": false, "error":
+…}`. Colour follows NO_COLOR and the terminal (click does both).  Verbs import this module freely:
+it costs click only.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def result(
     text: str | Callable[[], str] = "",
     exit_code: int = ExitCode.OK,
 ) -> None:
-    """Print the one result of a verb (bytes become hex); a non-zero `exit_code` also ends it there."""
+    """Print the one result of a verb (bytes become hex); a non-zero `exit_code` also ends it
+    there."""
     if want_json(ctx):
         _print_json({"ok": exit_code in _SUCCESS, "result": obj})
     else:
@@ -117,7 +119,8 @@ def _row(row: list[str], widths: list[int]) -> str:
 
 
 class progress:  # noqa: N801 - reads as a statement: `with progress("flashing", total) as step:`
-    """Progress on stderr: a line redrawn on a terminal, else at most one line per 5 s and one at the end."""
+    """Progress on stderr: a line redrawn on a terminal, else at most one line per 5 s and one at
+    the end."""
 
     PLAIN_INTERVAL_S = 5.0
     DRAW_INTERVAL_S = 0.1
@@ -167,7 +170,8 @@ class progress:  # noqa: N801 - reads as a statement: `with progress("flashing",
 
 
 def confirm(subject: str, question: str, yes: bool, confirmed: str | None) -> None:
-    """Let an irreversible step pass only if its subject's id was typed, or `--yes --confirm ID` names it."""
+    """Let an irreversible step pass only if its subject's id was typed, or `--yes --confirm ID`
+    names it."""
     if yes and confirmed == subject:
         return
     if confirmed is not None and confirmed != subject:

@@ -1,8 +1,10 @@
-"""Runs one file of unit tests on the MicroPython VM and says what happened, line by line; judges nothing.
+"""Runs one file of unit tests on the MicroPython VM and says what happened, line by line; judges
+nothing.
 
 Called as: micropython run.py <module> <folder on sys.path>...
-Lines:  "@run <id>" before a test, "@ok|@fail|@error <id> <ms>" after it, "| ..." for a traceback, and at the very end
-"@end <number of tests>".  Whatever else the tests print is ignored by the host.
+Lines:  "@run <id>" before a test, "@ok|@fail|@error <id> <ms>" after it, "| ..." for a traceback,
+and at the very end "@end <number of tests>".  Whatever else the tests print is ignored by the
+host.
 """
 
 import io

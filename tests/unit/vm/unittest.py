@@ -1,7 +1,8 @@
 """As much of `unittest` as the unit tests use, for the MicroPython VM, which has none.
 
-Only what is listed here exists: a test that uses more fails with an AttributeError on the VM, which is the point.
-Nothing here prints or decides a verdict: `run.py` reports, and the host judges.
+Only what is listed here exists: a test that uses more fails with an AttributeError on the VM,
+which is the point. Nothing here prints or decides a verdict: `run.py` reports, and the host
+judges.
 """
 
 
