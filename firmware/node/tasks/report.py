@@ -14,7 +14,7 @@ from micropython import const
 
 _QUEUE = const(16)
 _POLL_MS = const(500)
-_MAX_EVENT = const(3072)
+_MAX_EVENT = const(1800)  # the Connection's window is 2 KiB
 
 
 class _Event:
