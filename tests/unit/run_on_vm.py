@@ -22,7 +22,7 @@ from pathlib import Path
 UNIT = Path(__file__).resolve().parent
 ROOT = UNIT.parent.parent
 RUNNER = UNIT / "vm" / "run.py"
-SEARCH = (UNIT / "vm", UNIT, ROOT / "firmware")
+SEARCH = (UNIT / "vm", UNIT, ROOT / "firmware", ROOT / "host_tools" / "outpost" / "sim")
 HEAP = "4M"
 TIMEOUT_S = 180.0
 
