@@ -41,7 +41,7 @@ screenshots: setup ## Render the demo's pages to docs/images with chromium
 	@$(PY) -m tests.screenshots $(ARGS)
 
 docs: setup ## Write the generated parts of docs/reference
-	@$(PY) -m tests.host.cli_reference
+	@$(PY) -m outpost.cli.reference
 
 lock: setup ## Write requirements.lock from what .venv holds
 	@$(PY) host_tools/lock.py
