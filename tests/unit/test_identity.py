@@ -1,4 +1,6 @@
-"""Identity on the device: first key, rotation, fall-back, and a power cut at every storage operation."""
+"""Identity on the device: first key, rotation, fall-back, and a power cut at every storage
+operation.
+"""
 
 import hashlib
 import unittest
@@ -14,7 +16,7 @@ class Cut(BaseException):
 
 
 class Files:
-    """The storage port in a dictionary; the power goes before operation `cut_at` (1 = the first)."""
+    """The storage port in a dictionary; the power goes before the `cut_at`-th operation."""
 
     def __init__(self):
         self.files = {}
@@ -142,7 +144,9 @@ class Rotation(unittest.TestCase):
 
 class PowerCuts(unittest.TestCase):
     def run_story(self, files):
-        """Everything from blank to rotated; each step is one the device would take up again after a cut."""
+        """Everything from blank to rotated; each step is one the device would take up again after
+        a cut.
+        """
         identity = Identity(files, Random())
         if not files.read("/data/id/cert.der"):
             identity.recover()

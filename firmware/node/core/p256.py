@@ -1,14 +1,15 @@
 """P-256 keys and ECDSA signatures made on the device.
 
 Owns the curve arithmetic a device needs to create its own identity: a private key from conditioned
-entropy, its public point, and signatures. It does not verify: releases are signed with RSA, TLS verifies in C.
+entropy, its public point, and signatures. It does not verify: releases are signed with RSA, TLS
+verifies in C.
 
 Theory: a fixed-base comb (4 teeth, 64 bits apart). The 15 sums of G, 2^64 G, 2^128 G and 2^192 G
 are stored, so k*G is 64 doublings and at most 64 mixed additions (Jacobian + affine, a = -3).
 Nonces are RFC 6979: a weak random source at signing time cannot leak the key.
 
-Invariants: scalars are 1..n-1. Not constant time: it guards against a remote peer, not against a probe on the board.
-pow(x, -1, p) silently answers 0 on MicroPython 1.25, hence Fermat inverses.
+Invariants: scalars are 1..n-1. Not constant time: it guards against a remote peer, not against a
+probe on the board. pow(x, -1, p) silently answers 0 on MicroPython 1.25, hence Fermat inverses.
 """
 
 import binascii
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 _P = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
 _N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-# Affine x || y of (b0 + b1 2^64 + b2 2^128 + b3 2^192) G for the index b3b2b1b0 = 1..15 (a test recomputes it).
+# Affine x || y of (b0 + b1 2^64 + b2 2^128 + b3 2^192) G for the index b3b2b1b0 = 1..15 (a test
+# recomputes it).
 _COMB = (
     b"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q+o"
     b"IrwoEaqlhJJZLjJuJd4pSTuqrWUffpDnXLSOFNtjv/RK6PXbqA1vStS8s98YizSxplBQ/oL15BEkVF9GLucwCku8"
@@ -42,8 +44,9 @@ _COMB = (
     b"DR145frAFUBNTT2rZBMbzf7W9mjABOQEi3sPmAbrsPYhoBst"
 )
 
-# Raw bytes hashed into one key. The RP2040's urandom before MicroPython 1.28 is raw ring-oscillator bits,
-# eight samples to the byte and unconditioned: 512 of them carry far more than the 256 bits needed.
+# Raw bytes hashed into one key. The RP2040's urandom before MicroPython 1.28 is raw
+# ring-oscillator bits, eight samples to the byte and unconditioned: 512 of them carry far more
+# than the 256 bits needed.
 _RAW_CHUNK = 64
 _RAW_CHUNKS = 8
 
@@ -55,7 +58,9 @@ class EntropyError(Exception):
 
 
 def conditioned(urandom: "Callable[[int], bytes]", personal: bytes = b"") -> bytes:
-    """32 bytes out of 512 raw ones, mixed with `personal` (a unique id: it separates devices, it adds no strength)."""
+    """32 bytes out of 512 raw ones, mixed with `personal` (a unique id: it separates devices, it
+    adds no strength).
+    """
     pool = hashlib.sha256(personal)
     last = b""
     for _ in range(_RAW_CHUNKS):
@@ -68,7 +73,9 @@ def conditioned(urandom: "Callable[[int], bytes]", personal: bytes = b"") -> byt
 
 
 def private_key(urandom: "Callable[[int], bytes]", personal: bytes = b"") -> bytes:
-    """A new private scalar, 32 bytes big-endian, uniform in 1..n-1 by rejection (FIPS 186-5 A.2.2)."""
+    """A new private scalar, 32 bytes big-endian, uniform in 1..n-1 by rejection (FIPS 186-5
+    A.2.2).
+    """
     while True:
         candidate = conditioned(urandom, personal)
         if 0 < int.from_bytes(candidate, "big") < _N:
@@ -111,7 +118,8 @@ class _Rfc6979:
         while True:
             self._v = hmac_sha256(self._k, self._v)
             k = int.from_bytes(self._v, "big")
-            # Mixed in also after a good one: a caller that comes back had r or s = 0 (section 3.4).
+            # Mixed in also after a good one: a caller that comes back had r or s = 0 (section
+            # 3.4).
             self._k = hmac_sha256(self._k, self._v + b"\x00")
             candidate, self._v = k, hmac_sha256(self._k, self._v)
             if 0 < candidate < _N:
@@ -151,7 +159,8 @@ def _comb_digit(k: int) -> int:
 
 
 def _double(point: "Point") -> "Point":
-    # dbl-2001-b of the Explicit-Formulas Database, a = -3. The group has odd order: y is never 0 here.
+    # dbl-2001-b of the Explicit-Formulas Database, a = -3. The group has odd order: y is never 0
+    # here.
     x, y, z = point
     delta = z * z % _P
     gamma = y * y % _P

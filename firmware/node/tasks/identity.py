@@ -1,12 +1,14 @@
-"""The device's identity: makes its key, asks for a certificate, and changes both without ever being without one.
+"""The device's identity: makes its key, asks for a certificate, and changes both without ever
+being without one.
 
-Owns /data/id. The pair in use is {key,cert,ca}.der; its successor is {key,cert,ca}.next. Invariants: a private key never
-leaves this file; a pair is used only when the certificate is for the key; the old pair is there until the new
-one has connected.
+Owns /data/id. The pair in use is {key,cert,ca}.der; its successor is {key,cert,ca}.next.
+Invariants: a private key never leaves this file; a pair is used only when the certificate is for
+the key; the old pair is there until the new one has connected.
 
-Promotion renames three files, and a cut may fall between any two. The key goes first and the certificate last, so "a next
-certificate without a next key" means one thing only, that a promotion was under way, and `recover` ends it. Before it
-begins, the next pair is complete; so at every instant one complete pair can be told from the names alone.
+Promotion renames three files, and a cut may fall between any two. The key goes first and the
+certificate last, so "a next certificate without a next key" means one thing only, that a promotion
+was under way, and `recover` ends it. Before it begins, the next pair is complete; so at every
+instant one complete pair can be told from the names alone.
 """
 
 from node.core import csr, p256
@@ -17,12 +19,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 FOLDER = "/data/id"
-# Tries of a new pair before this boot falls back to the old one; the next boot gives it another chance.
+# Tries of a new pair before this boot falls back to the old one; the next boot gives it another
+# chance.
 _TRIES = 3
 
 
 class IdentityError(Exception):
-    """`code`: no-request (a certificate came that nobody asked for), mismatch (it is for another key), no-identity."""
+    """`code`: no-request (a certificate came that nobody asked for), mismatch (it is for another
+    key), no-identity.
+    """
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -30,7 +35,9 @@ class IdentityError(Exception):
 
 
 class Identity:
-    """`storage` is the port of hal/storage.py, `urandom` os.urandom, `personal` the chip's unique id."""
+    """`storage` is the port of hal/storage.py, `urandom` os.urandom, `personal` the chip's unique
+    id.
+    """
 
     def __init__(
         self,
@@ -63,7 +70,9 @@ class Identity:
     # --- getting one
 
     def request(self, device_id: str) -> bytes:
-        """A certificate request for a new key. Asked again before the answer came, it is for the same key."""
+        """A certificate request for a new key. Asked again before the answer came, it is for the
+        same key.
+        """
         self.recover()
         key = self._read("key.next")
         if key is None or not _is_key(key) or self._read("cert.next"):
@@ -73,7 +82,9 @@ class Identity:
         return csr.request(key, device_id)
 
     def install(self, certificate: bytes, authority: "bytes | None" = None) -> None:
-        """Keep the answer to `request`. The first identity is in use at once, a later one once it has connected."""
+        """Keep the answer to `request`. The first identity is in use at once, a later one once it
+        has connected.
+        """
         self.recover()
         key = self._read("key.next")
         if key is None:

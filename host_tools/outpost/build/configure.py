@@ -1,39 +1,184 @@
 """The data files of a release: product.cbor, schema.cbor and boards/<board>.cbor.
 
-Owns the translation from TOML (for people: names, units, decimals) to what the node reads (CBOR integers).
-What those maps must hold is node.core.config's to say; this module only fills them in.
+Owns the translation from TOML (for people: names, units, decimals) to what the node reads (CBOR
+integers in each channel's scale). What the maps must hold is said by node.core.config and
+node/hal/board.py; each product.cbor is read back with the node's own parser before it is accepted.
+A driver's channels are found by importing its file: it is pure by the rules of the house, so it
+runs here as it does there.
 """
 
+import difflib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from loader import cbor
+from node.core import config as node_config
+from node.core import record
+
 from outpost.boards import Board
-from outpost.build.product import Product
+from outpost.build.product import FILE, Product
 from outpost.build.reach import Tree
+from outpost.errors import ExitCode, OutpostError
 
 # An RP2040's watchdog ends at 8388 ms; the loader arms it before the application is imported.
 _WATCHDOG_MS = 8000
+_SCALED = ("deadband", "rate", "anomaly", "low", "high")
+
+Channels = tuple[tuple[str, str, int], ...]
 
 
 def data_files(product: Product, boards: list[Board], tree: Tree) -> dict[str, bytes]:
     """{path in the slot: content} of everything that is not code."""
-    files = {"product.cbor": cbor.encode(product_map(product))}
+    _check_wiring(product, boards)
+    channels = {sensor["name"]: channels_of(sensor, tree) for sensor in product.sensors}
+    encoded = cbor.encode(product_map(product, channels))
+    try:
+        parsed = node_config.parse(encoded)
+        fields = node_config.schema_fields(parsed, lambda sensor: channels[sensor.name])
+        schema = record.make_schema(fields)
+    except (node_config.ConfigError, record.RecordError) as error:
+        raise _wrong(
+            product, f"the node would refuse it: {error}", "correct the key it names"
+        ) from error
+    files = {"product.cbor": encoded, "schema.cbor": schema}
     for board in boards:
         files[f"boards/{board.name}.cbor"] = cbor.encode(board_map(board))
     return files
 
 
-def product_map(product: Product) -> dict[str, Any]:
-    """What product.cbor holds."""
-    sensors = [dict(sensor) for sensor in product.sensors]
+def _wrong(product: Product, what: str, fix: str) -> OutpostError:
+    return OutpostError("product-invalid", f"{product.folder / FILE}: {what}", fix, ExitCode.USAGE)
+
+
+def _check_wiring(product: Product, boards: list[Board]) -> None:
+    for board in boards:
+        for sensor in product.sensors:
+            bus, pin = sensor.get("bus", ""), sensor.get("pin", "")
+            if bus and bus not in board.chip.buses:
+                known = ", ".join(sorted(board.chip.buses))
+                raise _wrong(
+                    product,
+                    f"{board.name} has no bus {bus} (sensor {sensor['name']})",
+                    f"its buses: {known}",
+                )
+            if pin and pin not in board.pins and not _is_gpio(pin, board):
+                raise _wrong(
+                    product,
+                    f"{board.name} has no pin {pin} (sensor {sensor['name']})",
+                    "use gpio<number>",
+                )
+
+
+def _is_gpio(name: str, board: Board) -> bool:
+    return name[:4] == "gpio" and name[4:].isdigit() and int(name[4:]) in board.chip.gpio.pins
+
+
+def channels_of(sensor: Mapping[str, Any], tree: Tree) -> Channels:
+    """What the sensor's driver measures: (name, SenML unit, decimal exponent) each."""
+    name = str(sensor["driver"])
+    file = tree.file_of(f"node.drivers.{name}")
+    if file is None:
+        known = sorted(Path(path).stem for path in tree.files if path.startswith("node/drivers/"))
+        near = difflib.get_close_matches(name, known, 1)
+        fix = f"did you mean {near[0]}?" if near else "drivers: " + ", ".join(known)
+        raise OutpostError("driver-unknown", f"there is no driver {name}", fix, ExitCode.USAGE)
+    module = _load(name, tree.files[file])
+    config = node_config.SensorConfig(
+        {key: value for key, value in sensor.items() if key != "calibration"}
+    )
+    found = module.channels(config) if hasattr(module, "channels") else module.CHANNELS
+    return tuple((str(row[0]), str(row[1]), int(row[2])) for row in found)
+
+
+def _load(name: str, path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"outpost_driver_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (
+        Exception
+    ) as error:  # whatever a product's own driver raises, the reader must learn which file it was
+        message = f"driver {name} cannot be imported: {type(error).__name__}: {error}"
+        raise OutpostError("driver-import", message, f"correct {path}", ExitCode.USAGE) from error
+    if not hasattr(module, "CHANNELS") and not hasattr(module, "channels"):
+        raise OutpostError(
+            "driver-channels",
+            f"driver {name} names no CHANNELS",
+            f"add them to {path}",
+            ExitCode.USAGE,
+        )
+    return module
+
+
+def product_map(product: Product, channels: Mapping[str, Channels]) -> dict[str, Any]:
+    """What product.cbor holds: see node/core/config.py."""
+    scales = {f"{name}_{row[0]}": row[2] for name, rows in channels.items() for row in rows}
     tables = {name: table for name, table in product.tables.items() if name != "health"}
-    return {"product": product.name, "sensors": sensors, **tables}
+    return {
+        "product": product.name,
+        **tables,
+        "sensors": [_sensor(product, sensor, scales) for sensor in product.sensors],
+        "filters": {
+            name: _filter(product, name, row, scales) for name, row in product.filters.items()
+        },
+    }
+
+
+def _scale_of(product: Product, column: str, scales: Mapping[str, int]) -> int:
+    if column not in scales:
+        near = difflib.get_close_matches(column, list(scales), 1)
+        fix = f"did you mean {near[0]}?" if near else "channels: " + ", ".join(sorted(scales))
+        raise _wrong(product, f"no sensor has the channel {column}", fix)
+    return scales[column]
+
+
+def scaled(value: float, exponent: int) -> int:
+    """`value` in units of 10**exponent, rounded."""
+    return round(value * 10.0**-exponent)
+
+
+def _sensor(
+    product: Product, sensor: Mapping[str, Any], scales: Mapping[str, int]
+) -> dict[str, Any]:
+    out = dict(sensor)
+    if "calibration" in sensor:
+        out["calibration"] = {}
+        for channel, row in sensor["calibration"].items():
+            exponent = _scale_of(product, f"{sensor['name']}_{channel}", scales)
+            out["calibration"][channel] = [
+                round(row["gain"] * 1_000_000),
+                scaled(row["offset"], exponent),
+            ]
+    return out
+
+
+def _filter(
+    product: Product, column: str, row: Mapping[str, Any], scales: Mapping[str, int]
+) -> dict[str, Any]:
+    exponent = _scale_of(product, column, scales)
+    out = dict(row)
+    for key in _SCALED:
+        if key in row:
+            out[key] = scaled(row[key], exponent)
+            if row[key] and not out[key]:
+                step = f"the channel's step is {10.0**exponent:g}"
+                raise _wrong(
+                    product,
+                    f"filters.{column}.{key} is {row[key]:g}, which rounds to nothing",
+                    step,
+                )
+    return out
 
 
 def board_map(board: Board) -> dict[str, Any]:
     """What boards/<board>.cbor holds: see node/hal/board.py."""
     chip = board.chip
-    quirks = {name: value for name, value in vars(chip.quirks).items() if isinstance(value, (bool, int))}
+    quirks = {
+        name: value for name, value in vars(chip.quirks).items() if isinstance(value, (bool, int))
+    }
     return {
         "board": board.name,
         "chip": chip.name,

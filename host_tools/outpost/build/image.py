@@ -1,9 +1,10 @@
 """Factory images: a board's whole filesystem, as stock MicroPython mounts it.
 
-Owns the image's geometry and what lies in it. Invariants: block size and count are exactly those of the board's stock
-firmware (the RP2040's silently reformats on a mismatch, platform-facts section 1); the cache is computed as
-MicroPython does, as files up to its size are stored inline and could not be read with a smaller one;
-the same inputs give the same bytes. Nothing device-specific or secret is in an image: identity comes by provisioning.
+Owns the image's geometry and what lies in it. Invariants: block size and count are exactly those
+of the board's stock firmware (the RP2040's silently reformats on a mismatch, platform-facts
+section 1); the cache is computed as MicroPython does, as files up to its size are stored inline
+and could not be read with a smaller one; the same inputs give the same bytes. Nothing
+device-specific or secret is in an image: identity comes by provisioning.
 """
 
 import importlib.metadata
@@ -13,16 +14,18 @@ from typing import Any
 
 from loader import cbor, layout, trust
 from loader.cbor import VerifyError
+
 from outpost.boards import Board, load_board
 from outpost.build import release as building
 from outpost.errors import ExitCode, OutpostError
 
-# Littlefs 2.0: read by every MicroPython since 1.12, upgraded on the first write by those that know 2.1.
+# Littlefs 2.0: read by every MicroPython since 1.12, upgraded on the first write by those that
+# know 2.1.
 _DISK_VERSION = 0x00020000
 _LOOKAHEAD_BYTES = 32
 
-# Blocks kept for what grows on the device: /data without the outbox (identity, state, counters), boot record,
-# evidence, and one block for each of the two copy-on-write files that may be open.
+# Blocks kept for what grows on the device: /data without the outbox (identity, state, counters),
+# boot record, evidence, and one block for each of the two copy-on-write files that may be open.
 _STATE_BLOCKS = 20
 
 
@@ -44,7 +47,7 @@ class Room:
 
     @property
     def spare(self) -> int:
-        """Blocks left when both slots hold a release of this size; negative when they do not fit."""
+        """Blocks left when both slots hold a release of this size, or negative."""
         return self.total - self.fixed - self.outbox - 2 * self.slot
 
 
@@ -97,10 +100,20 @@ def room(board: Board, figures: dict[str, Any], build_dir: Path) -> Room:
 
 
 def _tree(build_dir: Path) -> dict[str, bytes]:
-    files = {f"/{name}": (building.REPOSITORY / "firmware" / name).read_bytes() for name in ("boot.py", "main.py")}
-    files.update({f"{layout.HOME}/{path}": data for path, data in building.read_tree(build_dir / "loader").items()})
+    files = {
+        f"/{name}": (building.REPOSITORY / "firmware" / name).read_bytes()
+        for name in ("boot.py", "main.py")
+    }
+    files.update(
+        {
+            f"{layout.HOME}/{path}": data
+            for path, data in building.read_tree(build_dir / "loader").items()
+        }
+    )
     slot = layout.SLOTS[0]
-    files.update({f"{slot}/{path}": data for path, data in building.read_tree(build_dir / "files").items()})
+    files.update(
+        {f"{slot}/{path}": data for path, data in building.read_tree(build_dir / "files").items()}
+    )
     return files
 
 
@@ -115,22 +128,34 @@ def _signed_release(build_dir: Path, root_document: bytes) -> tuple[bytes, dict[
         parsed = trust.parse_release(payload)
     except VerifyError as error:
         message = f"the device would refuse {path}: {error.code} {error.detail}".rstrip()
-        raise OutpostError(error.code, message, "sign it with keys of this trust root", ExitCode.VERIFICATION_FAILED) from error
+        raise OutpostError(
+            error.code,
+            message,
+            "sign it with keys of this trust root",
+            ExitCode.VERIFICATION_FAILED,
+        ) from error
     if bytes(payload) != (build_dir / "release.cbor").read_bytes():
         message = f"{path} is the signature of another build"
-        raise OutpostError("digest", message, "sign this build's release.cbor", ExitCode.VERIFICATION_FAILED)
+        raise OutpostError(
+            "digest", message, "sign this build's release.cbor", ExitCode.VERIFICATION_FAILED
+        )
     return manifest, parsed
 
 
-def _check_fit(parsed: dict[str, Any], facts: dict[str, Any], root_document: bytes, space: Room) -> None:
+def _check_fit(
+    parsed: dict[str, Any], facts: dict[str, Any], root_document: bytes, space: Room
+) -> None:
     """Refuse with figures what would not fit; then let the device's own code judge the release."""
     if space.spare < 0:
         kib = building.BLOCK_BYTES // 1024
         message = (
-            f"{facts['board']}: {space.total * kib} KiB of filesystem, {space.fixed * kib} for loader and state, "
-            f"{space.outbox * kib} for the outbox, and twice {space.slot * kib} for slots: {-space.spare * kib} KiB too much"
+            f"{facts['board']} has {space.total * kib} KiB of filesystem: {space.fixed * kib} for loader"
+            f" and state, {space.outbox * kib} for the outbox, twice {space.slot * kib} for the slots;"
+            f" {-space.spare * kib} KiB too much"
         )
-        raise OutpostError("slot-budget", message, "use fewer drivers or lower outbox.max_kib", ExitCode.USAGE)
+        raise OutpostError(
+            "slot-budget", message, "use fewer drivers or lower outbox.max_kib", ExitCode.USAGE
+        )
     era = trust.stored_root(root_document)["roles"]["release"][2]
     device = {
         **facts,
@@ -145,7 +170,9 @@ def _check_fit(parsed: dict[str, Any], facts: dict[str, Any], root_document: byt
         trust.check_release(parsed, device)
     except VerifyError as error:
         message = f"{facts['board']} would refuse this release: {error.code}"
-        raise OutpostError(error.code, message, "correct product.toml or the board", ExitCode.USAGE) from error
+        raise OutpostError(
+            error.code, message, "correct product.toml or the board", ExitCode.USAGE
+        ) from error
 
 
 def format_image(board: Board, files: dict[str, bytes]) -> bytes:
@@ -158,7 +185,9 @@ def format_image(board: Board, files: dict[str, bytes]) -> bytes:
         block_count=fs.block_count,
         read_size=fs.read_bytes,
         prog_size=fs.prog_bytes,
-        cache_size=min(fs.block_bytes, 4 * max(fs.read_bytes, fs.prog_bytes)),  # extmod/vfs_lfsx.c:102
+        cache_size=min(
+            fs.block_bytes, 4 * max(fs.read_bytes, fs.prog_bytes)
+        ),  # extmod/vfs_lfsx.c:102
         lookahead_size=_LOOKAHEAD_BYTES,
         disk_version=_DISK_VERSION,
     )

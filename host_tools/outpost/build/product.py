@@ -1,8 +1,8 @@
 """product.toml: what a product is made of, read and checked.
 
-Owns the schema of the file: every key, its type, its range and its default are rows of the tables below; the reference page
-is generated from them. Anything else in the file is refused with the nearest known key named. Nothing here looks at
-boards or drivers: `release` puts those together.
+Owns the schema of the file: every key, its type, its range and its default are rows of the tables
+below; the reference page is generated from them. Anything else in the file is refused with the
+nearest known key named. Nothing here looks at boards or drivers: `release` puts those together.
 """
 
 import difflib
@@ -22,7 +22,9 @@ RUNTIME = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}")
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a table: its type, what it may hold, its default (None = must be given) and what it means."""
+    """One key of a table: its type, what it may hold, its default (None = must be given) and what
+    it means.
+    """
 
     kind: type
     low: float = 0
@@ -38,25 +40,60 @@ _DAY_S = 86400
 
 TABLES: dict[str, dict[str, Key]] = {
     "product": {
-        "name": Key(str, pattern=NAME, about="name of the product, as releases and certificates carry it"),
-        "version": Key(str, pattern=VERSION, about="version of the release, for people; never compared"),
-        "epoch": Key(int, 1, 65535, 1, about="anti-rollback epoch: a confirmed release forbids lower ones"),
+        "name": Key(
+            str, pattern=NAME, about="name of the product, as releases and certificates carry it"
+        ),
+        "version": Key(
+            str, pattern=VERSION, about="version of the release, for people; never compared"
+        ),
+        "epoch": Key(
+            int, 1, 65535, 1, about="anti-rollback epoch: a confirmed release forbids lower ones"
+        ),
         "boards": Key(list, about="boards it is built for, by the names of boards/*.toml"),
         "micropython": Key(str, default="1.25.0", pattern=RUNTIME, about="lowest MicroPython"),
     },
     "telemetry": {
-        "mode": Key(str, default="powered", allowed=("powered", "battery"), about="always connected, or asleep in between"),
+        "mode": Key(
+            str,
+            default="powered",
+            allowed=("powered", "battery"),
+            about="always connected, or asleep in between",
+        ),
         "sample_s": Key(int, 1, _DAY_S, 60, about="seconds between readings"),
-        "publish_s": Key(int, 1, _DAY_S, 60, about="seconds after which a batch leaves even if it is not full"),
+        "publish_s": Key(
+            int, 1, _DAY_S, 60, about="seconds after which a batch leaves even if it is not full"
+        ),
         "heartbeat_s": Key(int, 10, _DAY_S, 60, about="seconds between heartbeats"),
+        "batch": Key(int, 1, 120, 30, about="most samples in one batch"),
     },
     "outbox": {
         "max_kib": Key(int, 8, 4096, 64, about="KiB of flash for records not yet acknowledged"),
-        "policy": Key(str, default="oldest", allowed=("oldest", "thin"), about="what is dropped when it is full"),
+        "policy": Key(
+            str,
+            default="oldest",
+            allowed=("oldest", "thin"),
+            about="what is dropped when it is full",
+        ),
+        "keep": Key(int, 2, 10, 2, about="thin keeps every such sample"),
+        "flush_s": Key(
+            int,
+            1,
+            _DAY_S,
+            300,
+            about="seconds after which records are on flash: what a power cut may cost",
+        ),
     },
     "update": {
-        "check_s": Key(int, 10, 30 * _DAY_S, 3600, about="seconds between checks for a new release"),
-        "jitter_s": Key(int, 0, _DAY_S, 300, about="random seconds added, so that a fleet does not come at once"),
+        "check_s": Key(
+            int, 10, 30 * _DAY_S, 3600, about="seconds between checks for a new release"
+        ),
+        "jitter_s": Key(
+            int,
+            0,
+            _DAY_S,
+            300,
+            about="random seconds added, so that a fleet does not come at once",
+        ),
     },
     "health": {
         "deadline_s": Key(int, 10, 86400, 300, about="seconds a new release has to prove itself"),
@@ -67,25 +104,45 @@ TABLES: dict[str, dict[str, Key]] = {
 }
 SENSOR = {
     "name": Key(str, pattern=NAME, about="prefix of its channels"),
-    "driver": Key(str, pattern=NAME, about="a file of node/drivers or of the product's drivers folder"),
+    "driver": Key(
+        str, pattern=NAME, about="a file of node/drivers or of the product's drivers folder"
+    ),
     "bus": Key(str, pattern=NAME, about="a bus of the board"),
     "address": Key(int, 0, 0x7F, optional=True, about="I2C address"),
     "pin": Key(str, optional=True, about="a pin of the board, for parts that need one"),
     "options": Key(dict, optional=True, about="what else the driver takes"),
-    "calibration": Key(dict, optional=True, about="channel = [gain, offset]"),
+    "calibration": Key(dict, optional=True, about="a table for each channel: CALIBRATION"),
 }
+CALIBRATION = {
+    "gain": Key(float, 0.001, 1000, 1.0, about="what a reading is multiplied by"),
+    "offset": Key(float, -1e6, 1e6, 0.0, about="what is added then, in the channel's unit"),
+}
+_UNIT = "in the channel's unit"
 FILTER = {
-    "deadband": Key(float, 0, 1e9, optional=True, about="smallest change that is reported, in the channel's unit"),
+    "deadband": Key(
+        float, 0, 1e6, optional=True, about=f"smallest change that is reported, {_UNIT}"
+    ),
     "report_s": Key(int, 1, _DAY_S, optional=True, about="report at least this often"),
     "min_interval_s": Key(int, 0, _DAY_S, optional=True, about="report at most this often"),
     "window": Key(int, 1, 3600, optional=True, about="readings in a min/mean/max window"),
-    "anomaly": Key(float, 0, 1e9, optional=True, about="jump that turns on high-rate capture, in the channel's unit"),
+    "median": Key(int, 3, 15, optional=True, about="readings a median is taken of"),
+    "hampel": Key(int, 3, 15, optional=True, about="readings in the window that finds outliers"),
+    "rate": Key(
+        float, 0, 1e6, optional=True, about=f"change per minute that is an alarm, {_UNIT}"
+    ),
+    "anomaly": Key(
+        float, 0, 1e6, optional=True, about=f"jump that turns on high-rate capture, {_UNIT}"
+    ),
+    "low": Key(float, -1e6, 1e6, optional=True, about=f"below it is an alarm, {_UNIT}"),
+    "high": Key(float, -1e6, 1e6, optional=True, about=f"above it is an alarm, {_UNIT}"),
 }
 
 
 @dataclass(frozen=True)
 class Product:
-    """A checked product.toml. Tables are dictionaries holding exactly the keys of TABLES, defaults filled in."""
+    """A checked product.toml. Tables are dictionaries holding exactly the keys of TABLES, defaults
+    filled in.
+    """
 
     folder: Path
     source: bytes
@@ -102,6 +159,10 @@ class Product:
     def drivers(self) -> tuple[str, ...]:
         """Names of the drivers it uses, each once, sorted."""
         return tuple(sorted({sensor["driver"] for sensor in self.sensors}))
+
+
+def _in_range(value: float, key: Key) -> bool:
+    return type(value) is bool or key.low <= value <= key.high
 
 
 class _Reader:
@@ -141,11 +202,11 @@ class _Reader:
             wanted = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
             kind = wanted.get(key.kind, f"a {key.kind.__name__}")
             raise self.wrong(f"{where} is {value!r}, not {kind}", key.about)
-        if key.kind in (int, float) and not key.low <= value <= key.high:
+        if isinstance(value, (int, float)) and not _in_range(value, key):
             raise self.wrong(f"{where} is {value}", f"allowed: {key.low:g} to {key.high:g}")
         if key.allowed and value not in key.allowed:
             raise self.wrong(f"{where} is {value!r}", "allowed: " + ", ".join(key.allowed))
-        if key.pattern and not key.pattern.fullmatch(value):
+        if key.pattern and not key.pattern.fullmatch(str(value)):
             raise self.wrong(f"{where} is {value!r}", f"it must match {key.pattern.pattern}")
         return value
 
@@ -166,7 +227,9 @@ def load_product(folder: Path, version: str | None = None) -> Product:
         source = path.read_bytes()
         raw = tomllib.loads(source.decode())
     except FileNotFoundError:
-        raise reader.wrong("not found", "name a product's folder, or make one with `outpost new`") from None
+        raise reader.wrong(
+            "not found", "name a product's folder, or make one with `outpost new`"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise reader.wrong(f"not TOML: {error}", "correct the file") from None
     for name in raw:
@@ -178,7 +241,9 @@ def load_product(folder: Path, version: str | None = None) -> Product:
 
 
 def _assemble(reader: _Reader, raw: dict[str, Any], source: bytes) -> Product:
-    tables = {name: reader.table(name, raw.get(name, {}), schema) for name, schema in TABLES.items()}
+    tables = {
+        name: reader.table(name, raw.get(name, {}), schema) for name, schema in TABLES.items()
+    }
     head = tables.pop("product")
     sensors = _sensors(reader, raw.get("sensors", []))
     rows = raw.get("filters", {})
@@ -208,6 +273,10 @@ def _sensors(reader: _Reader, rows: Any) -> tuple[dict[str, Any], ...]:
     if not isinstance(rows, list) or not rows:
         raise reader.wrong("it has no [[sensors]]", "add at least one")
     sensors = tuple(reader.table(f"sensors[{i}]", row, SENSOR) for i, row in enumerate(rows))
+    for sensor in sensors:
+        for channel, row in sensor.get("calibration", {}).items():
+            where = f"sensors.{sensor['name']}.calibration.{channel}"
+            sensor["calibration"][channel] = reader.table(where, row, CALIBRATION)
     names = [sensor["name"] for sensor in sensors]
     for name in names:
         if names.count(name) > 1:

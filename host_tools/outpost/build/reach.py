@@ -1,7 +1,8 @@
 """Which modules of the application a release needs: those its entry points reach by import.
 
-Owns the walk over import statements (AST; nothing is executed). What nobody imports is not shipped, so a driver that
-product.toml does not name costs a device no flash and no download. Imports under `if TYPE_CHECKING:` do not count.
+Owns the walk over import statements (AST; nothing is executed). What nobody imports is not
+shipped, so a driver that product.toml does not name costs a device no flash and no download.
+Imports under `if TYPE_CHECKING:` do not count.
 """
 
 import ast
@@ -10,12 +11,13 @@ from pathlib import Path
 
 from outpost.errors import OutpostError
 
-# Reached without an import statement: the loader imports the entry, the factory's scripts the rest over the raw REPL.
+# Reached without an import statement: the loader imports the entry, the factory's scripts the rest
+# over the raw REPL.
 ENTRY_POINTS = ("node.main", "node.tasks.identity", "node.hal.storage", "node.hal.board")
 
 
 class Tree:
-    """Python sources below one or more folders; a later folder replaces files of an earlier one."""
+    """Python sources below folders; a later folder replaces files of an earlier one."""
 
     def __init__(self) -> None:
         self.files: dict[str, Path] = {}
@@ -37,7 +39,7 @@ class Tree:
 
 
 def reachable(tree: Tree, modules: list[str], package: str = "node") -> dict[str, Path]:
-    """The files of `package` that executing `modules` may import, with the packages around them."""
+    """The files of `package` that executing `modules` may import, and their packages."""
     waiting = list(modules)
     found: dict[str, Path] = {}
     seen: set[str] = set()
@@ -66,7 +68,9 @@ def _parents(module: str) -> Iterator[str]:
 
 
 def _imports(path: Path, module: str, is_package: bool) -> Iterator[str]:
-    """Dotted names a file may import; `from a import b` gives both a and a.b, as b may be a module."""
+    """Dotted names a file may import; `from a import b` gives both a and a.b, as b may be a
+    module.
+    """
     package = module if is_package else module.rpartition(".")[0]
     for node in _executed(ast.parse(path.read_bytes(), path.name)):
         if isinstance(node, ast.Import):
@@ -83,7 +87,11 @@ def _imports(path: Path, module: str, is_package: bool) -> Iterator[str]:
 def _executed(node: ast.AST) -> Iterator[ast.AST]:
     """Every node below, except the bodies of `if TYPE_CHECKING:`."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+        if (
+            isinstance(child, ast.If)
+            and isinstance(child.test, ast.Name)
+            and child.test.id == "TYPE_CHECKING"
+        ):
             continue
         yield child
         yield from _executed(child)

@@ -1,4 +1,5 @@
-"""A product folder to a release: compiled modules, configuration, payload, blobs, bill of materials.
+"""A product folder to a release: compiled modules, configuration, payload, blobs, bill of
+materials.
 
 Owns the layout of a build folder::
 
@@ -9,8 +10,9 @@ Owns the layout of a build folder::
     sbom.json            CycloneDX
     build.json           figures, for people and for later steps
 
-Invariant: the same sources, product and tools give the same bytes, whatever the folder, the user or the time. So nothing
-here reads a clock, an environment variable or an absolute path into a file; the source revision is an input.
+Invariant: the same sources, product and tools give the same bytes, whatever the folder, the user
+or the time. So nothing here reads a clock, an environment variable or an absolute path into a
+file; the source revision is an input.
 """
 
 import hashlib
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from loader import layout
+
 from outpost.boards import Board, load_board
 from outpost.build import compile as compiling
 from outpost.build import configure, sbom
@@ -78,7 +81,7 @@ class BuildOptions:
 
 
 def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> BuildResult:
-    """Build the product in `product_dir` into `out`/<product>-<version>, replacing what is there."""
+    """Build a product into `out`/<product>-<version>, replacing what is there."""
     options = options or BuildOptions()
     started = time.monotonic()
     product = load_product(Path(product_dir), options.version)
@@ -104,7 +107,9 @@ def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> 
         source=source,
         seconds=time.monotonic() - started,
     )
-    (folder / "build.json").write_text(json.dumps(_figures(result, product, tools), indent=1) + "\n")
+    (folder / "build.json").write_text(
+        json.dumps(_figures(result, product, tools), indent=1) + "\n"
+    )
     return result
 
 
@@ -116,7 +121,13 @@ def _figures(result: BuildResult, product: Product, tools: dict[str, str]) -> di
     for sensor in product.sensors:
         if sensor["bus"].startswith("i2c") and "address" in sensor:
             i2c.setdefault(sensor["bus"], []).append(sensor["address"])
-    return {**figures, "boards": list(result.boards), "outbox_kib": outbox_kib, "i2c": i2c, "tools": tools}
+    return {
+        **figures,
+        "boards": list(result.boards),
+        "outbox_kib": outbox_kib,
+        "i2c": i2c,
+        "tools": tools,
+    }
 
 
 def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> dict[str, bytes]:
@@ -136,26 +147,41 @@ def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> 
 
 
 def _overlay(tree: Tree, folder: Path) -> dict[str, bytes]:
-    """Python files join the tree (reachable ones are compiled); any other file is shipped as it is."""
+    """Python files join the tree (reachable ones are compiled); any other file is shipped as it
+    is.
+    """
     if not folder.is_dir():
-        raise OutpostError("overlay-missing", f"{folder} is no folder", "name a folder of files", exit_code=2)
+        raise OutpostError(
+            "overlay-missing", f"{folder} is no folder", "name a folder of files", exit_code=2
+        )
     tree.add(folder)
-    names = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in names if path.suffix != ".py"}
+    names = sorted(
+        path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in names
+        if path.suffix != ".py"
+    }
 
 
 def loader_files(firmware: Path) -> dict[str, bytes]:
-    """{path below /outpost: content} of the compiled loader; `sys.path` holds /outpost, so it is loader/…"""
+    """{path below /outpost: content} of the compiled loader; `sys.path` holds /outpost, so it is
+    loader/…
+    """
     tree = Tree()
     tree.add(firmware / "loader", "loader")
-    return compiling.compile_all(reachable(tree, ["loader.start"], "loader"), compiling.LOADER_LEVEL)
+    return compiling.compile_all(
+        reachable(tree, ["loader.start"], "loader"), compiling.LOADER_LEVEL
+    )
 
 
 def slot_bytes(files: dict[str, bytes]) -> int:
-    """Flash a slot takes on littlefs, at most: whole blocks for each file, two for each folder, two for the manifest.
+    """Flash a slot takes on littlefs, at most: whole blocks for each file, two for each folder,
+    two for the manifest.
 
-    A file of several blocks spends a few bytes of each on the pointers of the list that chains them
-    (littlefs SPEC.md, CTZ lists): 8 bytes in a block are more than the average of 4.
+    A file of several blocks spends a few bytes of each on the pointers of the list that chains
+    them (littlefs SPEC.md, CTZ lists): 8 bytes in a block are more than the average of 4.
     """
     folders = {path.rpartition("/")[0] for path in files}
     folders |= {parent.rpartition("/")[0] for parent in folders}
@@ -164,7 +190,9 @@ def slot_bytes(files: dict[str, bytes]) -> int:
 
 
 def source_revision(folder: Path) -> str:
-    """The git commit of the sources, with "+" when they differ from it; "unknown" outside a repository."""
+    """The git commit of the sources, with "+" when they differ from it; "unknown" outside a
+    repository.
+    """
     revision = _git(folder, "rev-parse", "--short=12", "HEAD")
     if not revision:
         return UNKNOWN_SOURCE
@@ -173,7 +201,9 @@ def source_revision(folder: Path) -> str:
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        run = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        )
     except OSError:
         return ""
     return run.stdout.strip() if run.returncode == 0 else ""
@@ -226,7 +256,9 @@ def read_build(folder: Path) -> dict[str, Any]:
         figures: dict[str, Any] = json.loads((folder / "build.json").read_text())
     except FileNotFoundError:
         message = f"{folder} is no build folder"
-        raise OutpostError("not-a-build", message, "run `outpost build` first", exit_code=2) from None
+        raise OutpostError(
+            "not-a-build", message, "run `outpost build` first", exit_code=2
+        ) from None
     return figures
 
 
@@ -234,5 +266,3 @@ def read_tree(folder: Path) -> dict[str, bytes]:
     """{relative path: content} of every file below `folder`, sorted."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-
-

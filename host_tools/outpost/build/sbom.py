@@ -1,7 +1,8 @@
 """The bill of materials of a release: CycloneDX 1.5 JSON, minimal and deterministic.
 
-Owns the document's form. It names every file that runs on the device with its SHA-256, the compiler and the lowest runtime.
-It carries no time and no random serial number: the same inputs give the same bytes.
+Owns the document's form. It names every file that runs on the device with its SHA-256, the
+compiler and the lowest runtime. It carries no time and no random serial number: the same inputs
+give the same bytes.
 """
 
 import hashlib
@@ -16,10 +17,16 @@ def bill(name: str, version: str, files: dict[str, bytes], tools: dict[str, str]
         "specVersion": "1.5",
         "version": 1,
         "metadata": {
-            "component": {"type": "firmware", "bom-ref": f"{name}@{version}", "name": name, "version": version},
+            "component": {
+                "type": "firmware",
+                "bom-ref": f"{name}@{version}",
+                "name": name,
+                "version": version,
+            },
             "tools": {
                 "components": [
-                    {"type": "application", "name": tool, "version": tools[tool]} for tool in sorted(tools)
+                    {"type": "application", "name": tool, "version": tools[tool]}
+                    for tool in sorted(tools)
                 ]
             },
         },

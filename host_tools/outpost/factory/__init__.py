@@ -1,8 +1,8 @@
 """The factory: gives boards their identity, and keeps the journal and the audit log of it.
 
-    settings = DeviceSettings("broker.example", 8883, "http://fleet.example/update", wifi=(Wifi("net", "…"),))
-    config = StationConfig(folder="station", build_dir="build/weather-1.0.0", ca_dir="ca", settings=settings)
-    result = provision("socket://127.0.0.1:4321", config)
+settings = DeviceSettings("broker.example", 8883, "http://fleet.example/update", wifi=(Wifi("net",
+"…"),)) config = StationConfig(folder="station", build_dir="build/weather-1.0.0", ca_dir="ca",
+settings=settings) result = provision("socket://127.0.0.1:4321", config)
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ __all__ = ["DeviceSettings", "StationConfig", "Wifi", "load_settings", "open_sta
 
 @dataclass(frozen=True)
 class StationConfig:
-    """What a station works with: its own folder, the signed build, the CA's folder and the devices' settings."""
+    """What a station works with: its own folder, the signed build, the CA's folder and the
+    devices' settings.
+    """
 
     folder: Path | str
     build_dir: Path | str
@@ -58,9 +60,12 @@ def open_station(config: StationConfig) -> Station:
 
 
 def provision(
-    port: str, config: StationConfig, on_step: Callable[[Unit, str], None] | None = None, again: str = ""
+    port: str,
+    config: StationConfig,
+    on_step: Callable[[Unit, str], None] | None = None,
+    again: str = "",
 ) -> ProvisionResult:
-    """Provision the board at `port`; resumes a unit that was begun, leaves a finished one alone."""
+    """Provision the board at `port`; resumes a unit that was begun, and leaves a finished one."""
     station = open_station(config)
     station.on_step = on_step
     try:

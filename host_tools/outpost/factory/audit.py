@@ -1,9 +1,10 @@
 """The audit log: JSON lines, each carrying the hash of the one before it.
 
-Owns audit.jsonl. Invariants: lines are only ever appended, and are on the disk before `append` returns; `hash` is SHA-256 over the
-line's other members in canonical JSON, `prev` the hash of the line before, so a change, a removal in the middle or a swap is
-found by `verify`. A cut-off end is found by comparing `head` with one noted elsewhere (export it daily).
-A half-written last line (a power cut; nobody was told it had been kept) is removed, and that is logged.
+Owns audit.jsonl. Invariants: lines are only ever appended, and are on the disk before `append`
+returns; `hash` is SHA-256 over the line's other members in canonical JSON, `prev` the hash of the
+line before, so a change, a removal in the middle or a swap is found by `verify`. A cut-off end is
+found by comparing `head` with one noted elsewhere (export it daily). A half-written last line (a
+power cut; nobody was told it had been kept) is removed, and that is logged.
 """
 
 import datetime
@@ -67,9 +68,11 @@ class AuditLog:
                     yield json.loads(raw)
 
     def verify(self, head: str | None = None) -> tuple[int, str]:
-        """(lines, hash of the last); OutpostError `audit-broken` at the first line that does not follow.
+        """(lines, hash of the last); OutpostError `audit-broken` at the first line that does not
+        follow.
 
-        With `head` (noted before), that hash must be one of the chain's: the log has not been cut off or rewritten.
+        With `head` (noted before), that hash must be one of the chain's: the log has not been cut
+        off or rewritten.
         """
         prev, count, heads = _FIRST, 0, {_FIRST}
         if self.path.exists():
@@ -78,7 +81,9 @@ class AuditLog:
                 prev = _checked(raw, count, prev)
                 heads.add(prev)
         if head is not None and head not in heads:
-            raise _broken(count, f"the log does not contain {head}: its end was removed or it was rewritten")
+            raise _broken(
+                count, f"the log does not contain {head}: its end was removed or it was rewritten"
+            )
         return count, prev
 
 
@@ -87,7 +92,9 @@ def _canonical(line: dict[str, Any]) -> bytes:
 
 
 def _hash(line: dict[str, Any]) -> str:
-    return hashlib.sha256(_canonical({name: line[name] for name in line if name != "hash"})).hexdigest()
+    return hashlib.sha256(
+        _canonical({name: line[name] for name in line if name != "hash"})
+    ).hexdigest()
 
 
 def _checked(raw: bytes, number: int, prev: str) -> str:
@@ -106,7 +113,9 @@ def _checked(raw: bytes, number: int, prev: str) -> str:
 
 def _broken(number: int, what: str) -> OutpostError:
     fix = "restore the log from its last export, and find out who had access"
-    return OutpostError("audit-broken", f"audit line {number}: {what}", fix, ExitCode.VERIFICATION_FAILED)
+    return OutpostError(
+        "audit-broken", f"audit line {number}: {what}", fix, ExitCode.VERIFICATION_FAILED
+    )
 
 
 def _end(file: BinaryIO) -> tuple[dict[str, Any] | None, bytes]:

@@ -1,9 +1,10 @@
 """The station's journal: which unit is where, written before anything is done to a board.
 
-Owns journal.db (SQLite, WAL, synchronous=FULL: a commit is on the disk). Invariants: a serial number is given out once and
-bound to one hardware id before it appears anywhere else; a step is written down as begun before its side effects and as
-done, with its results, after they were read back; a public key, a hardware id and a serial each belong to one unit.
-Private keys and Wi-Fi passwords are never in it.
+Owns journal.db (SQLite, WAL, synchronous=FULL: a commit is on the disk). Invariants: a serial
+number is given out once and bound to one hardware id before it appears anywhere else; a step is
+written down as begun before its side effects and as done, with its results, after they were read
+back; a public key, a hardware id and a serial each belong to one unit. Private keys and Wi-Fi
+passwords are never in it.
 """
 
 import datetime
@@ -20,7 +21,16 @@ from outpost.errors import ExitCode, OutpostError
 from outpost.factory import serials
 
 # In order; a unit's state is the last one that was completed.
-STATES = ("IDENTIFIED", "RESERVED", "FLASHED", "KEYED", "CERTIFIED", "WRITTEN", "SELF_TESTED", "SEALED")
+STATES = (
+    "IDENTIFIED",
+    "RESERVED",
+    "FLASHED",
+    "KEYED",
+    "CERTIFIED",
+    "WRITTEN",
+    "SELF_TESTED",
+    "SEALED",
+)
 FAILED = "FAILED"
 
 _SCHEMA = """
@@ -112,7 +122,9 @@ class Journal:
 
     def by_device(self, device_id: str) -> Unit | None:
         with self._lock:
-            row = self._db.execute("SELECT * FROM unit WHERE device_id = ?", (device_id,)).fetchone()
+            row = self._db.execute(
+                "SELECT * FROM unit WHERE device_id = ?", (device_id,)
+            ).fetchone()
         return _unit(row) if row else None
 
     def units(self) -> list[Unit]:
@@ -125,8 +137,8 @@ class Journal:
         """Note a unit the first time it is seen, and count the attempt."""
         with self._transaction() as db:
             db.execute(
-                "INSERT INTO unit (uid, state, board, facts, updated_ms) VALUES (?, 'IDENTIFIED', ?, ?, ?)"
-                " ON CONFLICT (uid) DO NOTHING",
+                "INSERT INTO unit (uid, state, board, facts, updated_ms)"
+                " VALUES (?, 'IDENTIFIED', ?, ?, ?) ON CONFLICT (uid) DO NOTHING",
                 (uid, board, json.dumps(facts), _now_ms()),
             )
             db.execute("UPDATE unit SET attempts = attempts + 1, error = '' WHERE uid = ?", (uid,))
@@ -137,12 +149,18 @@ class Journal:
         with self._transaction() as db:
             row = db.execute("SELECT device_id FROM unit WHERE uid = ?", (uid,)).fetchone()
             if row["device_id"] is None:
-                last = db.execute("SELECT max(number) FROM serial WHERE product = ?", (product,)).fetchone()[0]
+                last = db.execute(
+                    "SELECT max(number) FROM serial WHERE product = ?", (product,)
+                ).fetchone()[0]
                 number = (last or 0) + 1
                 device_id = serials.device_id(product, number, day)
-                db.execute("INSERT INTO serial (product, number, uid) VALUES (?, ?, ?)", (product, number, uid))
                 db.execute(
-                    "UPDATE unit SET device_id = ?, product = ?, state = 'RESERVED', updated_ms = ? WHERE uid = ?",
+                    "INSERT INTO serial (product, number, uid) VALUES (?, ?, ?)",
+                    (product, number, uid),
+                )
+                db.execute(
+                    "UPDATE unit SET device_id = ?, product = ?, state = 'RESERVED', updated_ms = ?"
+                    " WHERE uid = ?",
                     (device_id, product, _now_ms(), uid),
                 )
         return self._get(uid)
@@ -150,7 +168,9 @@ class Journal:
     def begin(self, uid: str, state: str) -> int:
         """Write down that the step towards `state` is about to touch the board; its id."""
         with self._transaction() as db:
-            found = db.execute("INSERT INTO step (uid, state, begun_ms) VALUES (?, ?, ?)", (uid, state, _now_ms()))
+            found = db.execute(
+                "INSERT INTO step (uid, state, begun_ms) VALUES (?, ?, ?)", (uid, state, _now_ms())
+            )
             return int(found.lastrowid or 0)
 
     def done(self, step: int, **results: Any) -> Unit:
@@ -159,11 +179,15 @@ class Journal:
         facts = {name: value for name, value in results.items() if name not in columns}
         with self._transaction() as db:
             row = db.execute("SELECT uid, state FROM step WHERE id = ?", (step,)).fetchone()
-            db.execute("UPDATE step SET done_ms = ?, outcome = 'ok' WHERE id = ?", (_now_ms(), step))
+            db.execute(
+                "UPDATE step SET done_ms = ?, outcome = 'ok' WHERE id = ?", (_now_ms(), step)
+            )
             for name in columns:
                 if name in results:
                     self._set_column(db, row["uid"], name, results[name])
-            old = db.execute("SELECT facts FROM unit WHERE uid = ?", (row["uid"],)).fetchone()["facts"]
+            old = db.execute("SELECT facts FROM unit WHERE uid = ?", (row["uid"],)).fetchone()[
+                "facts"
+            ]
             db.execute(
                 "UPDATE unit SET state = ?, facts = ?, updated_ms = ? WHERE uid = ?",
                 (row["state"], json.dumps({**json.loads(old), **facts}), _now_ms(), row["uid"]),
@@ -172,23 +196,35 @@ class Journal:
 
     def _set_column(self, db: sqlite3.Connection, uid: str, name: str, value: Any) -> None:
         try:
-            db.execute(f"UPDATE unit SET {name} = ? WHERE uid = ?", (value, uid))  # name: of a fixed tuple
+            db.execute(
+                f"UPDATE unit SET {name} = ? WHERE uid = ?", (value, uid)
+            )  # name: of a fixed tuple
         except sqlite3.IntegrityError as error:
-            message = f"the key of {uid} is already another unit's: a cloned board or a broken random source"
-            raise OutpostError("key-cloned", message, "put the board aside", ExitCode.REFUSED) from error
+            message = f"the key of {uid} is another unit's: a cloned board or a bad random source"
+            raise OutpostError(
+                "key-cloned", message, "put the board aside", ExitCode.REFUSED
+            ) from error
 
     def failed(self, step: int, code: str) -> None:
-        """The step came to an end with an error; the unit's state stays, so that it can be taken up again."""
+        """The step came to an end with an error; the unit's state stays, so that it can be taken
+        up again.
+        """
         with self._transaction() as db:
             row = db.execute("SELECT uid FROM step WHERE id = ?", (step,)).fetchone()
-            db.execute("UPDATE step SET done_ms = ?, outcome = ? WHERE id = ?", (_now_ms(), code, step))
-            db.execute("UPDATE unit SET error = ?, updated_ms = ? WHERE uid = ?", (code, _now_ms(), row["uid"]))
+            db.execute(
+                "UPDATE step SET done_ms = ?, outcome = ? WHERE id = ?", (_now_ms(), code, step)
+            )
+            db.execute(
+                "UPDATE unit SET error = ?, updated_ms = ? WHERE uid = ?",
+                (code, _now_ms(), row["uid"]),
+            )
 
     def forget_identity(self, uid: str) -> Unit:
         """For a unit that is provisioned again: a new key and certificate, the same serial."""
         with self._transaction() as db:
             db.execute(
-                "UPDATE unit SET state = 'RESERVED', csr = NULL, spki_sha256 = NULL, certificate = NULL WHERE uid = ?",
+                "UPDATE unit SET state = 'RESERVED', csr = NULL, spki_sha256 = NULL,"
+                " certificate = NULL WHERE uid = ?",
                 (uid,),
             )
         return self._get(uid)
@@ -196,7 +232,9 @@ class Journal:
     def steps(self, uid: str) -> list[dict[str, Any]]:
         """Every step ever begun for a unit, in order."""
         with self._lock:
-            rows = self._db.execute("SELECT * FROM step WHERE uid = ? ORDER BY id", (uid,)).fetchall()
+            rows = self._db.execute(
+                "SELECT * FROM step WHERE uid = ? ORDER BY id", (uid,)
+            ).fetchall()
         return [dict(row) for row in rows]
 
     def _get(self, uid: str) -> Unit:

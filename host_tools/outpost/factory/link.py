@@ -1,8 +1,9 @@
 """The station's wire to a board: scripts through the raw REPL, with mpremote's own transport.
 
-Owns the connection, its time limits and what its failures mean. The same code drives a serial port and the socket:// port of a
-simulated board. Invariants: only the port it was given is opened; a script that hangs resets the board (the
-watchdog is armed for the session); a lost link is OutpostError `link-lost`, after which a retry is safe.
+Owns the connection, its time limits and what its failures mean. The same code drives a serial port
+and the socket:// port of a simulated board. Invariants: only the port it was given is opened; a
+script that hangs resets the board (the watchdog is armed for the session); a lost link is
+OutpostError `link-lost`, after which a retry is safe.
 """
 
 import ast
@@ -15,8 +16,9 @@ _SCRIPT_TIMEOUT_S = 30
 _ENTER_TIMEOUT_S = 15
 _READ_TIMEOUT_S = 5.0
 
-# Feeding comes first in every script. An application that was running has left its watchdog armed, and on an RP2040 nothing
-# can stop it: so the session has one of its own in any case, and each script has its period to finish.
+# Feeding comes first in every script. An application that was running has left its watchdog armed,
+# and on an RP2040 nothing can stop it: so the session has one of its own in any case, and each
+# script has its period to finish.
 _WATCHDOG = "import machine\nmachine.WDT(timeout=8000).feed()\n"
 
 
@@ -25,7 +27,12 @@ class BoardError(OutpostError):
 
     def __init__(self, what: str, traceback: str) -> None:
         last = (traceback.strip() or "no message").splitlines()[-1]
-        super().__init__("board-script", f"{what} failed on the board: {last}", "see the audit log", ExitCode.FAILED)
+        super().__init__(
+            "board-script",
+            f"{what} failed on the board: {last}",
+            "see the audit log",
+            ExitCode.FAILED,
+        )
         self.traceback = traceback
 
 
@@ -33,7 +40,9 @@ class Link(Protocol):
     """What the station needs of a board. Tests implement it in memory."""
 
     def ask(self, what: str, script: str) -> Any:
-        """Run `script`, which prints one Python literal, and return that; `what` names it in errors."""
+        """Run `script`, which prints one Python literal, and return that; `what` names it in
+        errors.
+        """
 
     def reset(self) -> None:
         """Reset the board, so that it starts its application, and end the session."""
@@ -49,8 +58,8 @@ class RawReplLink:
     """A Link over mpremote's SerialTransport."""
 
     def __init__(self, port: str) -> None:
-        from mpremote import transport_serial  # type: ignore[import-untyped]
-        from mpremote.transport import TransportError  # type: ignore[import-untyped]
+        from mpremote import transport_serial
+        from mpremote.transport import TransportError
 
         # It prints what it read when it fails; a library must not.
         transport_serial.print = lambda *_: None
@@ -60,7 +69,9 @@ class RawReplLink:
             self._serial = transport_serial.SerialTransport(port, timeout=_READ_TIMEOUT_S)
         except self._lost_errors as error:
             fix = "check the cable, and that no other program has the port open"
-            raise OutpostError("port", f"{port} cannot be opened: {error}", fix, ExitCode.DEVICE_NOT_FOUND) from error
+            raise OutpostError(
+                "port", f"{port} cannot be opened: {error}", fix, ExitCode.DEVICE_NOT_FOUND
+            ) from error
         try:
             self._serial.enter_raw_repl(soft_reset=True, timeout_overall=_ENTER_TIMEOUT_S)
         except self._lost_errors as error:
@@ -69,7 +80,9 @@ class RawReplLink:
 
     def _lost(self, error: Exception) -> OutpostError:
         fix = "check cable and power, then run the same command again: it resumes"
-        return OutpostError("link-lost", f"{self.port} does not answer: {error}", fix, ExitCode.LINK_LOST)
+        return OutpostError(
+            "link-lost", f"{self.port} does not answer: {error}", fix, ExitCode.LINK_LOST
+        )
 
     def ask(self, what: str, script: str) -> Any:
         try:

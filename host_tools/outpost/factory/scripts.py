@@ -1,8 +1,8 @@
 """What the station runs on a board: short MicroPython scripts that each print one literal.
 
-Owns their text. They use the release that lies in slot /a, so the code that makes a key in the factory is the
-code that will make its successor in the field. A private key is made, stored and used on the board; no script prints one.
-Every script may be repeated at any time.
+Owns their text. They use the release that lies in slot /a, so the code that makes a key in the
+factory is the code that will make its successor in the field. A private key is made, stored and
+used on the board; no script prints one. Every script may be repeated at any time.
 """
 
 _PATH = "import sys\nsys.path[:] = ['.frozen', '/outpost', '/a']\n"
@@ -39,12 +39,15 @@ print({'uid': binascii.hexlify(machine.unique_id()).decode(), 'machine': sys.imp
     'files': {n: _digest('/data/' + n) for n in ('device.cbor', 'id/cert.der', 'id/ca.der')}})
 """
 
-_IDENTITY = _PATH + """
+_IDENTITY = (
+    _PATH
+    + """
 import os, machine
 from node.hal.storage import Storage
 from node.tasks.identity import Identity
 _i = Identity(Storage(), os.urandom, machine.unique_id())
 """
+)
 
 
 def request(device_id: str) -> str:
@@ -59,12 +62,20 @@ def install(certificate: bytes, authority: bytes) -> str:
 
 def write(path: str, data: bytes) -> str:
     """Replace one small file."""
-    return _PATH + f"from node.hal.storage import Storage\nStorage().write_atomic({path!r}, {data!r})\nprint(True)\n"
+    return f"""{_PATH}
+from node.hal.storage import Storage
+Storage().write_atomic({path!r}, {data!r})
+print(True)
+"""
 
 
 def public_key() -> str:
-    """Print the public point of the key in use, or of the one that waits for its certificate, or b''."""
-    return _PATH + """
+    """Print the public point of the key in use, or of the one that waits for its certificate, or
+    b''.
+    """
+    return (
+        _PATH
+        + """
 from node.core import csr
 _p = b''
 for _n in ('key.der', 'key.next'):
@@ -76,9 +87,12 @@ for _n in ('key.der', 'key.next'):
         pass
 print(_p)
 """
+    )
 
 
-SELF_TEST = _IDENTITY + """
+SELF_TEST = (
+    _IDENTITY
+    + """
 import gc, tls
 gc.collect()
 _r = {'heap_free': gc.mem_free()}
@@ -96,12 +110,16 @@ _o = os.urandom(32)
 _r['random'] = _o != os.urandom(32) and len(set(_o)) > 4
 print(_r)
 """
+)
 
 
 def scan_i2c(board: str, buses: tuple[str, ...]) -> str:
     """Print {bus: [addresses that answered]}."""
-    return _PATH + f"""
+    return (
+        _PATH
+        + f"""
 from node.hal import board
 _b = board.load('/a/boards/{board}.cbor')
 print({{n: _b.bus(n).scan() for n in {buses!r}}})
 """
+    )

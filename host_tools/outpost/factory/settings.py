@@ -1,7 +1,8 @@
 """What a device is told at provisioning: /data/device.cbor, and the station's own settings.
 
-Owns their form and where secrets come from: Wi-Fi passwords are read from a TOML file that only its owner may read, or from the
-environment; they are in no argument, no log, no repr and not in the journal.
+Owns their form and where secrets come from: Wi-Fi passwords are read from a TOML file that only
+its owner may read, or from the environment; they are in no argument, no log, no repr and not in
+the journal.
 """
 
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loader import cbor
+
 from outpost.errors import ExitCode, OutpostError
 
 PSK_ENV = "OUTPOST_WIFI_PSK"
@@ -39,32 +41,37 @@ class DeviceSettings:
 
     def encode(self, device_id: str) -> bytes:
         """/data/device.cbor for this device."""
-        return cbor.encode({
-            "id": device_id,
-            "broker": {"host": self.broker_host, "port": self.broker_port},
-            "update": {"url": self.update_url, "head": self.head or device_id},
-            "wifi": [{"ssid": net.ssid, "psk": net.psk} for net in self.wifi],
-            "ntp": list(self.ntp),
-        })
+        return cbor.encode(
+            {
+                "id": device_id,
+                "broker": {"host": self.broker_host, "port": self.broker_port},
+                "update": {"url": self.update_url, "head": self.head or device_id},
+                "wifi": [{"ssid": net.ssid, "psk": net.psk} for net in self.wifi],
+                "ntp": list(self.ntp),
+            }
+        )
 
 
 def load_settings(path: Path) -> DeviceSettings:
     """Read a site file::
 
-        broker = { host = "broker.example", port = 8883 }
-        update = { url = "https://…/update", head = "stable" }    # head: the device's own id if left out
-        wifi = [{ ssid = "factory", psk = "…" }]                  # psk may come from OUTPOST_WIFI_PSK instead
-        ntp = ["pool.example"]
+    broker = { host = "broker.example", port = 8883 } update = { url = "https://…/update", head =
+    "stable" }    # head: the device's own id if left out wifi = [{ ssid = "factory", psk = "…" }]
+    # psk may come from OUTPOST_WIFI_PSK instead ntp = ["pool.example"]
     """
     try:
         raw = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise _invalid(path, "not found", "write one; `outpost provision --help` shows its form") from None
+        raise _invalid(
+            path, "not found", "write one; `outpost provision --help` shows its form"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise _invalid(path, f"not TOML: {error}", "correct it") from None
     unknown = set(raw) - {"broker", "update", "wifi", "ntp"}
     if unknown:
-        raise _invalid(path, f"unknown key {sorted(unknown)[0]}", "known: broker, update, wifi, ntp")
+        raise _invalid(
+            path, f"unknown key {sorted(unknown)[0]}", "known: broker, update, wifi, ntp"
+        )
     networks = tuple(_network(path, row) for row in _typed(path, raw, "wifi", list, []))
     if any(net.psk for net in networks) and not os.environ.get(PSK_ENV):
         _refuse_readable(path)
@@ -82,7 +89,9 @@ def load_settings(path: Path) -> DeviceSettings:
 
 def _network(path: Path, row: Any) -> Wifi:
     if not isinstance(row, dict):
-        raise _invalid(path, "wifi holds something that is no table", 'write { ssid = "…", psk = "…" }')
+        raise _invalid(
+            path, "wifi holds something that is no table", 'write { ssid = "…", psk = "…" }'
+        )
     psk = os.environ.get(PSK_ENV) or _typed(path, row, "psk", str, "")
     return Wifi(_typed(path, row, "ssid", str), psk)
 
@@ -96,7 +105,9 @@ def _refuse_readable(path: Path) -> None:
 def _typed(path: Path, table: dict[str, Any], name: str, kind: type, default: Any = None) -> Any:
     value = table.get(name, default)
     if type(value) is not kind:
-        raise _invalid(path, f"{name} is missing or of the wrong type", f"{name} must be {kind.__name__}")
+        raise _invalid(
+            path, f"{name} is missing or of the wrong type", f"{name} must be {kind.__name__}"
+        )
     return value
 
 

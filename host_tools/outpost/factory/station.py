@@ -1,8 +1,9 @@
 """The provisioning station: takes one unit from "on the bench" to SEALED, from wherever it was.
 
-Owns the order of things. For each step: probe; when it is not done, write to the journal that it begins, apply, probe again,
-write what came of it, and log it. So a cut of the station's or the board's power anywhere is resumed by running
-the same command again, and nothing is counted that was not read back.
+Owns the order of things. For each step: probe; when it is not done, write to the journal that it
+begins, apply, probe again, write what came of it, and log it. So a cut of the station's or the
+board's power anywhere is resumed by running the same command again, and nothing is counted that
+was not read back.
 """
 
 import datetime
@@ -41,7 +42,9 @@ class ProvisionResult:
 
 @dataclass
 class Station:
-    """A bench with its journal, its audit log and what it makes. `on_step(unit, state)` is told of progress."""
+    """A bench with its journal, its audit log and what it makes. `on_step(unit, state)` is told of
+    progress.
+    """
 
     journal: Journal
     audit: AuditLog
@@ -53,10 +56,14 @@ class Station:
     @classmethod
     def at(cls, folder: Path, plan: Plan, who: str = "", where: str = "") -> "Station":
         """The station whose journal.db and audit.jsonl are in `folder`."""
-        return cls(Journal(folder / "journal.db"), AuditLog(folder / "audit.jsonl", who, where), plan)
+        return cls(
+            Journal(folder / "journal.db"), AuditLog(folder / "audit.jsonl", who, where), plan
+        )
 
     def provision(self, port: str, again: str = "") -> ProvisionResult:
-        """Provision the board at `port`. `again`: the reason for giving a SEALED one a new key and certificate."""
+        """Provision the board at `port`. `again`: the reason for giving a SEALED one a new key and
+        certificate.
+        """
         started = time.monotonic()
         link = self.open_link(port)
         try:
@@ -81,16 +88,23 @@ class Station:
         unit = self.journal.identified(found["uid"], board, facts)
         if unit.device_id is None:
             unit = self.journal.reserve(unit.uid, self.plan.product, self.today())
-            self.audit.append("reserved", uid=unit.uid, device=unit.device_id, board=board, **facts)
+            self.audit.append(
+                "reserved", uid=unit.uid, device=unit.device_id, board=board, **facts
+            )
         elif unit.product != self.plan.product:
-            message = f"{unit.uid} is {unit.device_id}, a {unit.product}, not a {self.plan.product}"
-            raise OutpostError("other-product", message, "use the station of its product", ExitCode.REFUSED)
+            message = (
+                f"{unit.uid} is {unit.device_id}, a {unit.product}, not a {self.plan.product}"
+            )
+            raise OutpostError(
+                "other-product", message, "use the station of its product", ExitCode.REFUSED
+            )
         return unit
 
     def _advance(self, bench: Bench) -> tuple[Unit, dict[str, int]]:
         times: dict[str, int] = {}
         for step in all_steps():
-            # A state the journal has is probed all the same: the board may have been swapped or erased since.
+            # A state the journal has is probed all the same: the board may have been swapped or
+            # erased since.
             if bench.unit.reached(step.state) and step.probe(bench):
                 continue
             began = time.monotonic()
@@ -107,18 +121,39 @@ class Station:
             bench.unit = self.journal.done(number, **results)
             if not step.probe(bench):
                 message = f"{step.state} did not read back from {bench.device_id}"
-                raise OutpostError("read-back", message, "run again; if it stays, replace the board", ExitCode.VERIFICATION_FAILED)
+                raise OutpostError(
+                    "read-back",
+                    message,
+                    "run again; if it stays, replace the board",
+                    ExitCode.VERIFICATION_FAILED,
+                )
         except OutpostError as error:
             self.journal.failed(number, error.code)
-            self.audit.append("failed", uid=bench.unit.uid, device=bench.unit.device_id, step=step.state, code=error.code)
+            self.audit.append(
+                "failed",
+                uid=bench.unit.uid,
+                device=bench.unit.device_id,
+                step=step.state,
+                code=error.code,
+            )
             raise
-        self.audit.append("done", uid=bench.unit.uid, device=bench.unit.device_id, step=step.state, **_logged(results))
+        self.audit.append(
+            "done",
+            uid=bench.unit.uid,
+            device=bench.unit.device_id,
+            step=step.state,
+            **_logged(results),
+        )
 
     def _done_unnoted(self, bench: Bench, step: Step) -> bool:
-        """Done by a run that was cut before it could write it down. KEYED and CERTIFIED have results: they are repeated."""
+        """Done by a run that was cut before it could write it down. KEYED and CERTIFIED have
+        results: they are repeated.
+        """
         return step.state in ("FLASHED", "WRITTEN") and step.probe(bench)
 
-    def _result(self, unit: Unit, resumed: bool, times: dict[str, int], started: float) -> ProvisionResult:
+    def _result(
+        self, unit: Unit, resumed: bool, times: dict[str, int], started: float
+    ) -> ProvisionResult:
         assert unit.device_id and unit.spki_sha256 and unit.certificate
         return ProvisionResult(
             device_id=unit.device_id,

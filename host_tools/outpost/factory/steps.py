@@ -1,8 +1,8 @@
 """The steps of a station, each as probe and apply.
 
-Owns what a step does to a board and how it is found out that it has been done. `probe` asks the board (and the journal) and
-changes nothing; `apply` may be repeated after a cut at any point. The station probes again after each apply: a step
-counts only when it has been read back.
+Owns what a step does to a board and how it is found out that it has been done. `probe` asks the
+board (and the journal) and changes nothing; `apply` may be repeated after a cut at any point. The
+station probes again after each apply: a step counts only when it has been read back.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from loader import cbor
 from loader.cbor import VerifyError
+
 from outpost.errors import ExitCode, OutpostError
 from outpost.factory import scripts
 from outpost.factory.journal import Unit
@@ -91,12 +92,15 @@ class Flashed:
     def probe(self, bench: Bench) -> bool:
         found = bench.identify()
         product = found["board"].get("product")
-        return found["manifest"] == bench.plan.manifest_sha256 and product == bench.plan.product
+        same = (found["manifest"], product) == (bench.plan.manifest_sha256, bench.plan.product)
+        return bool(same)
 
     def apply(self, bench: Bench) -> dict[str, Any]:
         if bench.plan.flasher is None:
             message = f"the board at hand does not hold this release of {bench.plan.product}"
-            raise OutpostError("not-flashed", message, "run `outpost flash` first", ExitCode.REFUSED)
+            raise OutpostError(
+                "not-flashed", message, "run `outpost flash` first", ExitCode.REFUSED
+            )
         bench.plan.flasher(bench.link)
         return {"manifest_sha256": bench.plan.manifest_sha256}
 
@@ -123,19 +127,28 @@ def check_request(csr_der: bytes, device_id: str) -> str:
 
     try:
         request = x509.load_der_x509_csr(csr_der)
-        names = [name.value for name in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        names = [
+            name.value for name in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        ]
         sound = request.is_signature_valid and names == [device_id]
     except (ValueError, TypeError):
         sound = False
     if not sound:
         message = "the certificate request from the board is not one for this device"
-        raise OutpostError("csr", message, "repeat; if it stays, put the board aside", ExitCode.VERIFICATION_FAILED)
+        raise OutpostError(
+            "csr",
+            message,
+            "repeat; if it stays, put the board aside",
+            ExitCode.VERIFICATION_FAILED,
+        )
     spki = request.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(spki).hexdigest()
 
 
 class Certified:
-    """A certificate in the journal. A cut between issue and journal costs a certificate that nobody ever holds."""
+    """A certificate in the journal. A cut between issue and journal costs a certificate that
+    nobody ever holds.
+    """
 
     state = "CERTIFIED"
 
@@ -172,12 +185,19 @@ class Written:
         # Settings last: the application takes their presence for "provisioned".
         settings = bench.plan.settings.encode(bench.device_id)
         bench.link.ask("store settings", scripts.write("/data/device.cbor", settings))
-        # The hash of the settings stays out: they hold a Wi-Fi password that could be guessed from it.
-        return {name: digest for name, digest in self._expected(bench).items() if name.startswith("id/")}
+        # The hash of the settings stays out: they hold a Wi-Fi password that could be guessed from
+        # it.
+        return {
+            name: digest
+            for name, digest in self._expected(bench).items()
+            if name.startswith("id/")
+        }
 
 
 class SelfTested:
-    """The pair loads into the board's own TLS, heap and random source are sane, the parts on its buses answer."""
+    """The pair loads into the board's own TLS, heap and random source are sane, the parts on its
+    buses answer.
+    """
 
     state = "SELF_TESTED"
 
@@ -192,7 +212,10 @@ class SelfTested:
         if report["tls"]:
             raise _failed("tls", f"TLS refuses the identity: {report['tls']}")
         if report["heap_free"] < bench.plan.heap_floor:
-            raise _failed("heap", f"{report['heap_free']} bytes of heap are free, {bench.plan.heap_floor} needed")
+            raise _failed(
+                "heap",
+                f"{report['heap_free']} bytes of heap are free, {bench.plan.heap_floor} needed",
+            )
         if not report["random"]:
             raise _failed("random", "the random source repeats itself")
         if bench.plan.i2c:
@@ -213,7 +236,9 @@ class SelfTested:
 
 
 def _failed(what: str, message: str) -> OutpostError:
-    return OutpostError(f"self-test-{what}", message, "repair the board and run again", ExitCode.FAILED)
+    return OutpostError(
+        f"self-test-{what}", message, "repair the board and run again", ExitCode.FAILED
+    )
 
 
 class Sealed:
