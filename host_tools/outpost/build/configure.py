@@ -173,6 +173,11 @@ def _filter(
     return out
 
 
+def watchdog_ms(board: Board) -> int:
+    """The period the loader arms the watchdog with."""
+    return min(_WATCHDOG_MS, board.chip.wdt.max_ms or _WATCHDOG_MS)
+
+
 def board_map(board: Board) -> dict[str, Any]:
     """What boards/<board>.cbor holds: see node/hal/board.py."""
     chip = board.chip
@@ -185,7 +190,7 @@ def board_map(board: Board) -> dict[str, Any]:
         "port": chip.port,
         "buses": {name: list(pins) for name, pins in chip.buses.items()},
         "pins": dict(board.pins),
-        "watchdog_ms": min(_WATCHDOG_MS, chip.wdt.max_ms or _WATCHDOG_MS),
+        "watchdog_ms": watchdog_ms(board),
         "rtc_memory_bytes": chip.rtc_memory_bytes,
         "epoch": chip.epoch,
         "freq_mhz": [chip.freq.default_mhz, chip.freq.max_mhz],

@@ -16,6 +16,7 @@ from loader import cbor, layout, trust
 from loader.cbor import VerifyError
 
 from outpost.boards import Board, load_board
+from outpost.build import configure
 from outpost.build import release as building
 from outpost.errors import ExitCode, OutpostError
 
@@ -81,6 +82,7 @@ def board_facts(board: Board, product: str, hardware: int, slot_budget: int) -> 
         "chip": board.chip.name,
         "hw": hardware,
         "slot_budget": slot_budget,
+        "wdt_ms": configure.watchdog_ms(board),
     }
     ota = [part.bytes for part in board.partitions if part.name.startswith("ota_")]
     if ota:
@@ -149,8 +151,9 @@ def _check_fit(
     if space.spare < 0:
         kib = building.BLOCK_BYTES // 1024
         message = (
-            f"{facts['board']} has {space.total * kib} KiB of filesystem: {space.fixed * kib} for loader"
-            f" and state, {space.outbox * kib} for the outbox, twice {space.slot * kib} for the slots;"
+            f"{facts['board']} has {space.total * kib} KiB of filesystem:"
+            f" {space.fixed * kib} for loader and state, {space.outbox * kib} for the outbox,"
+            f" twice {space.slot * kib} for the slots;"
             f" {-space.spare * kib} KiB too much"
         )
         raise OutpostError(

@@ -159,8 +159,8 @@ class Journal:
                     (product, number, uid),
                 )
                 db.execute(
-                    "UPDATE unit SET device_id = ?, product = ?, state = 'RESERVED', updated_ms = ?"
-                    " WHERE uid = ?",
+                    "UPDATE unit SET device_id = ?, product = ?, state = 'RESERVED',"
+                    " updated_ms = ? WHERE uid = ?",
                     (device_id, product, _now_ms(), uid),
                 )
         return self._get(uid)
