@@ -180,11 +180,13 @@ class ChannelFilter:
         self.value = 0
         self.quality = quality.ABSENT
         self.alarm = ""
+        self._first = True
 
     def take(self, value: int, code: int, now_ms: int) -> bool:
         """A sample with its quality; True when it asks for a row. `alarm` names what it broke."""
         self.alarm = ""
-        changed = quality.has_value(code) != quality.has_value(self.quality)
+        changed = self._first or quality.has_value(code) != quality.has_value(self.quality)
+        self._first = False
         self.quality = code
         if not quality.has_value(code):
             return changed  # the first missing value is news, the next ones are not

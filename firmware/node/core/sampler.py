@@ -1,0 +1,136 @@
+"""From readings to records: calibration, filters, rows, batches, alarms. Pure.
+
+One `Sampler` serves all sensors of a product. Per round: `reading` for each sensor (or `failed`), then
+`finish`, which writes a row when any channel asks for one. A row holds every column, because a delta
+of 0 costs one byte. Sequence numbers count rows, so `taken` here is what the fleet expects.
+"""
+
+from loader import cbor
+from node.core import quality
+from node.core.anomaly import Anomaly
+from node.core.batcher import Batcher
+from node.core.filter import ChannelFilter
+from node.core.record import VALUE_MAX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from node.core.config import ProductConfig, SensorConfig
+
+_ROWS_PER_CAPTURE = 30
+
+
+class _Channel:
+    def __init__(self, name: str, config: "ProductConfig", sensor: "SensorConfig", key: str) -> None:
+        settings = config.filter_of(name)
+        self.name = name
+        self.gain_ppm, self.offset = sensor.calibration.get(key, (1000000, 0))
+        self.filter = ChannelFilter(settings)
+        self.anomaly = Anomaly(settings.anomaly) if settings.anomaly else None
+        self.alarm = ""
+
+    def take(self, value: "int | None", code: int, now_ms: int) -> bool:
+        """A raw value with its quality; True when it asks for a row."""
+        if value is None or not quality.has_value(code):
+            return self.filter.take(0, code or quality.ABSENT, now_ms)
+        if self.gain_ppm != 1000000:
+            value = (value * self.gain_ppm + 500000) // 1000000
+        value += self.offset
+        if not -VALUE_MAX <= value <= VALUE_MAX:
+            value, code = max(-VALUE_MAX, min(VALUE_MAX, value)), quality.CLIPPED
+        due = self.filter.take(value, code, now_ms)
+        alarm = self.filter.alarm
+        if self.anomaly is not None and self.anomaly.take(value):
+            alarm = alarm or "anomaly"
+        self._note(alarm)
+        return due or self.news != ""
+
+    def _note(self, alarm: str) -> None:
+        """An alarm is news when it begins, not while it lasts."""
+        self.news = alarm if alarm != self.alarm else ""
+        self.alarm = alarm
+
+    news = ""
+
+
+class Sampler:
+    """`channels[i]` are the driver's channels of `config.sensors[i]`."""
+
+    def __init__(
+        self,
+        config: "ProductConfig",
+        channels: "list[tuple[tuple[str, str, int], ...]]",
+        identity: "tuple[bytes, int]",
+    ) -> None:
+        self._channels: list[list[_Channel]] = []
+        columns = 0
+        for index in range(len(channels)):
+            sensor, row = config.sensors[index], []
+            for key, _, _ in channels[index]:
+                channel = _Channel(sensor.name + "_" + key, config, sensor, key)
+                columns += 4 if channel.filter.window else 1
+                row.append(channel)
+            self._channels.append(row)
+        limits = (config.batch, config.publish_ms)
+        self.batcher = Batcher(identity[0], identity[1], columns, limits)
+        self._boot = identity[1]
+        self._values: list[int | None] = [None] * columns
+        self._codes = [0] * columns
+        self._due = False
+        self._capture = 0
+        self._alarms: list[_Channel] = []
+        self.event_seq = 0
+
+    @property
+    def taken(self) -> int:
+        """Rows of this boot: each was given a sequence number."""
+        return self.batcher.next_seq
+
+    @property
+    def capturing(self) -> bool:
+        """Whether an alarm has asked for a row of every round, and for rounds at a high rate."""
+        return self._capture > 0
+
+    def reading(self, sensor: int, values: "list[int]", codes: "bytearray", now_ms: int) -> None:
+        """What a driver has filled in: `values` and their quality."""
+        row = self._channels[sensor]
+        for index in range(len(row)):
+            if row[index].take(values[index], codes[index], now_ms):
+                self._due = True
+            if row[index].news:
+                self._alarms.append(row[index])
+
+    def failed(self, sensor: int, code: int, now_ms: int) -> None:
+        """A sensor that gave nothing: its columns say why."""
+        for channel in self._channels[sensor]:
+            if channel.take(None, code, now_ms):
+                self._due = True
+
+    def finish(self, now_ms: int) -> bool:
+        """End of a round; True when a row was written."""
+        if self._capture:
+            self._capture -= 1
+        if self._alarms:
+            self._capture = _ROWS_PER_CAPTURE
+        if not (self._due or self._capture):
+            return False
+        self._due = False
+        at = 0
+        for row in self._channels:
+            for channel in row:
+                at = channel.filter.fill(self._values, self._codes, at)
+                channel.filter.emitted(now_ms)
+        self.batcher.add(self._values, self._codes, now_ms)
+        return True
+
+    def next_event(self, now_ms: int, unix_s: "int | None") -> "bytes | None":
+        """The next alarm as an event record (topic up/event), or None."""
+        if not self._alarms:
+            return None
+        channel = self._alarms.pop(0)
+        body = {"column": channel.name, "alarm": channel.news, "value": channel.filter.value}
+        body["seq"] = self.batcher.next_seq
+        event = {"t": "alarm", "boot": self._boot, "seq": self.event_seq, "up": now_ms, "b": body}
+        if unix_s is not None:
+            event["ts"] = unix_s
+        self.event_seq += 1
+        return cbor.encode(event)

@@ -1,0 +1,255 @@
+"""node.tasks.sense and publish over simulated parts, with a fake clock: the loop never stops."""
+
+import asyncio
+import unittest
+
+from node.core import outbox, quality, record
+from node.core.config import ConfigError, ProductConfig, schema_fields
+from node.core.sampler import Sampler
+from node.tasks import publish, sense, telemetry
+from simulated_bus import I2C, Bench, bus
+from test_outbox import Files
+
+OFFSET_MS = 1763690000000
+
+
+class Log:
+    def __init__(self):
+        self.lines = []
+
+    def warning(self, text):
+        self.lines.append(text)
+
+
+def product(**more):
+    raw = {
+        "product": "weather",
+        "telemetry": {"sample_s": 5, "publish_s": 15},
+        "sensors": [{"name": "air", "driver": "bme280", "bus": "i2c0"}],
+    }
+    raw.update(more)
+    return ProductConfig(raw)
+
+
+class Rig:
+    """A product with one BME280, everything from the bus to the outbox."""
+
+    def __init__(self, config):
+        self.bench = Bench("bme280")
+        self.bus = I2C(self.bench)
+        self.log = Log()
+        self.offset_ms = None
+        self.box = outbox.Outbox(Files(), outbox.OutboxConfig("/o"))
+        self.box.open()
+        columns = sense.columns_of(config)
+        fields = schema_fields(config, lambda sensor: columns[config.sensors.index(sensor)])
+        self.fields = fields
+        self.schema = record.make_schema(fields)
+        self.sampler = Sampler(config, columns, (record.schema_id(self.schema), 3))
+        self.stations = sense.open_stations(config, lambda _: self.bus)
+        ports = (lambda: self.bench.now_ms, lambda: self.offset_ms, self.log)
+        self.task = sense.SenseTask(config, self.stations, self.sampler, self.box, ports)
+
+    async def _sleep_ms(self, ms):
+        self.bench.now_ms += ms
+
+    def run(self, duration_ms, each=None):
+        """Run the task on the bench's clock."""
+        end_ms = self.bench.now_ms + duration_ms
+
+        class Over(Exception):
+            pass
+
+        def beat():
+            if self.bench.now_ms >= end_ms:
+                raise Over
+            if each is not None:
+                each(self.bench.now_ms)
+
+        real = getattr(asyncio, "sleep_ms", None)
+        asyncio.sleep_ms = self._sleep_ms
+        try:
+            asyncio.run(self.task.run(beat))
+        except Over:
+            pass
+        finally:
+            if real is None:
+                del asyncio.sleep_ms
+            else:
+                asyncio.sleep_ms = real
+
+    def batches(self):
+        got = []
+        while True:
+            found = self.box.next()
+            if found is None:
+                return got
+            if found[1] == outbox.TELEMETRY:
+                got.append(record.decode(found[2]))
+            self.box.acked(found[0])
+
+
+class TestSense(unittest.TestCase):
+    def test_readings_become_batches(self):
+        rig = Rig(product())
+        rig.run(60000)
+        batches = rig.batches()
+        self.assertEqual([b.samples for b in batches][:2], [4, 4])
+        first = batches[0]
+        self.assertEqual((first.boot, first.seq, first.dated), (3, 0, False))
+        self.assertAlmostEqual(first.columns[0][0], 2100, delta=1)
+        self.assertAlmostEqual(first.columns[2][0], 101325, delta=2)
+        self.assertEqual(batches[1].seq, 4)
+        self.assertEqual(first.times[1] - first.times[0], 5000)
+
+    def test_dated_when_the_clock_is_known(self):
+        rig = Rig(product())
+        rig.offset_ms = OFFSET_MS
+        rig.run(20000)
+        first = rig.batches()[0]
+        self.assertTrue(first.dated)
+        self.assertEqual(first.times[0] // 1000, (OFFSET_MS + 1000) // 1000)
+
+    def test_a_failing_sensor_is_a_quality_code_and_a_pause(self):
+        rig = Rig(product())
+        rig.bench.world["fault"] = bus.FAULT_ABSENT
+        rig.run(200000)
+        self.assertLess(rig.task.errors["air"], 12)
+        self.assertEqual(len(rig.log.lines), 1)
+        rig.bench.world["fault"] = 0
+        rig.run(400000)
+        batches = rig.batches()
+        self.assertEqual(batches[0].columns[0][0], None)
+        self.assertEqual(batches[0].quality[0][0], quality.ABSENT)
+        self.assertEqual(batches[-1].quality[0][-1], 0)
+        self.assertEqual(len(rig.log.lines), 2)
+
+    def test_every_fault_leaves_the_loop_running(self):
+        rig = Rig(product())
+        faults = (bus.FAULT_NAK, bus.FAULT_STUCK, bus.FAULT_IMPLAUSIBLE, bus.FAULT_HANG)
+        rig.bus.recover = lambda: [rig.bus.lines.clock() for _ in range(9)]
+
+        def each(now_ms):
+            rig.bench.world["fault"] = faults[now_ms // 60000 % 4] if now_ms % 120000 < 60000 else 0
+
+        rig.run(1200000, each)
+        rig.bench.world["fault"] = 0
+        rig.run(400000)
+        self.assertEqual(rig.batches()[-1].quality[2][-1], 0)
+
+    def test_deadband_saves_rows(self):
+        filters = {"air_%s" % n: {"deadband": 5} for n in ("temperature", "humidity", "pressure")}
+        rig = Rig(product(filters=filters))
+        rig.run(60000)
+        rig.bench.world["temperature_mc"] = 22000
+        rig.run(30000)
+        batches = rig.batches()
+        self.assertEqual(sum(b.samples for b in batches), 2)
+
+    def test_an_alarm_is_an_event_and_raises_the_rate(self):
+        filters = {"air_temperature": {"deadband": 50, "high": 3000}}
+        filters["air_humidity"] = filters["air_pressure"] = {"deadband": 5000}
+        rig = Rig(product(filters=filters))
+        rig.run(60000)
+        self.assertEqual(rig.sampler.taken, 1)
+        rig.bench.world["temperature_mc"] = 31000
+        rig.run(20000)
+        self.assertGreater(rig.sampler.taken, 9)
+        found = rig.box.next()
+        self.assertEqual(found[1], outbox.EVENT)
+        from loader import cbor
+
+        event = cbor.decode(bytes(found[2]))
+        self.assertEqual(event["t"], "alarm")
+        self.assertEqual((event["b"]["column"], event["b"]["alarm"]), ("air_temperature", "high"))
+
+    def test_calibration(self):
+        sensor = {"name": "air", "driver": "bme280", "bus": "i2c0"}
+        sensor["calibration"] = {"temperature": [1010000, -20]}
+        rig = Rig(product(sensors=[sensor]))
+        rig.run(20000)
+        self.assertAlmostEqual(rig.batches()[0].columns[0][0], 2101, delta=1)
+
+    def test_window_columns(self):
+        filters = {"air_%s" % n: {"window": 4} for n in ("temperature", "humidity", "pressure")}
+        rig = Rig(product(filters=filters))
+        names = [field[0] for field in rig.fields]
+        self.assertEqual(names[:4], ["air_temperature" + s for s in ("", "_min", "_max", "_count")])
+        rig.run(14000)
+        rig.bench.world["temperature_mc"] = 22000
+        rig.run(60000)
+        rows = []
+        for batch in rig.batches():
+            for index in range(batch.samples):
+                rows.append([column[index] for column in batch.columns[:4]])
+        self.assertEqual(rows[0], [2100, 2100, 2100, 1])  # the first reading is news
+        self.assertEqual(rows[1][1:], [2100, 2200, 4])
+        self.assertAlmostEqual(rows[1][0], 2150, delta=1)
+        self.assertEqual(rows[2], [2200, 2200, 2200, 4])
+
+
+class TestAssembly(unittest.TestCase):
+    def files(self):
+        from loader import cbor
+
+        config = product()
+        columns = sense.columns_of(config)
+        fields = schema_fields(config, lambda sensor: columns[config.sensors.index(sensor)])
+        raw = {"product": "weather", "telemetry": {"sample_s": 5, "publish_s": 15}}
+        raw["sensors"] = [{"name": "air", "driver": "bme280", "bus": "i2c0"}]
+        return cbor.encode(raw), record.make_schema(fields)
+
+    def test_from_the_files_of_a_release(self):
+        bench = Bench("bme280")
+        ports = (lambda: bench.now_ms, lambda: None, Log())
+        files = self.files()
+        whole = telemetry.Telemetry(files, Files(), 9, lambda _: I2C(bench), ports)
+        self.assertEqual(whole.facts()["q"], 0)
+        self.assertEqual(whole.box._config.segments, 8)
+        with self.assertRaises(ConfigError):
+            other = record.make_schema([("x", "Cel", 0)])
+            telemetry.Telemetry((files[0], other), Files(), 9, lambda _: I2C(bench), ports)
+
+
+class Link:
+    def __init__(self, room):
+        self.room = room
+        self.sent = []
+
+    def publish(self, suffix, payload, qos, retain, token):
+        if len(self.sent) >= self.room:
+            return False
+        self.sent.append((suffix, bytes(payload), token))
+        return True
+
+
+class TestPublish(unittest.TestCase):
+    def test_back_pressure_and_dating(self):
+        rig = Rig(product())
+        rig.run(60000)
+        depth = rig.box.depth
+        source = publish.PublishSource(rig.box, 3, lambda: OFFSET_MS)
+        link = Link(2)
+        source.pull(link)
+        source.pull(link)
+        self.assertEqual(len(link.sent), 2)
+        self.assertEqual(rig.box.depth, depth)
+        link.room = 100
+        source.pull(link)
+        seqs = []
+        for suffix, payload, token in link.sent:
+            batch = record.decode(payload)
+            self.assertEqual(suffix, "telemetry")
+            self.assertTrue(batch.dated)
+            seqs.append(batch.seq)
+            source.acked(token)
+        self.assertEqual(seqs, sorted(seqs))
+        self.assertEqual((rig.box.depth, source.idle), (0, True))
+        self.assertEqual(source.acknowledged, len(link.sent))
+
+    def test_another_boot_is_not_dated(self):
+        rig = Rig(product())
+        rig.run(20000)
+        link = Link(1)
+        publish.PublishSource(rig.box, 4, lambda: OFFSET_MS).pull(link)
+        self.assertFalse(record.decode(link.sent[0][1]).dated)
