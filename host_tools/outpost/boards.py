@@ -21,7 +21,16 @@ from typing import Any
 from outpost.errors import OutpostError
 
 _USAGE = 2
-RESET_KINDS = ("power_on", "brownout", "external", "reset", "panic", "watchdog", "deepsleep", "soft")
+RESET_KINDS = (
+    "power_on",
+    "brownout",
+    "external",
+    "reset",
+    "panic",
+    "watchdog",
+    "deepsleep",
+    "soft",
+)
 
 
 def _between(low: int, high: int) -> Any:
@@ -280,7 +289,9 @@ def _value(hint: Any, value: Any, path: Path, key: str) -> Any:
         if not isinstance(value, dict):
             raise _wrong_type(path, key, hint)
         inner = typing.get_args(hint)[1]
-        entries = {name: _value(inner, entry, path, f"{key}.{name}") for name, entry in value.items()}
+        entries = {
+            name: _value(inner, entry, path, f"{key}.{name}") for name, entry in value.items()
+        }
         return types.MappingProxyType(entries)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise _wrong_type(path, key, hint)

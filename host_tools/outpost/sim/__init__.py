@@ -1,4 +1,4 @@
-"""Simulated boards: the real MicroPython VM with a chip's modules around it, and its power supply."""
+"""Simulated boards: the real MicroPython VM, a chip's modules around it, and its power supply."""
 
 from outpost.sim.board import AccessPoint, Event, SimBoard, Wiring
 

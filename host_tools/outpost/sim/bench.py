@@ -1,8 +1,8 @@
 """The bench: the one thread that owns a board's processes, console and REPL port.
 
-The chip process forks one child per boot and reports its end; this thread closes the books of that
-boot, decides what comes next and opens the next one.  The thread lives as long as the board, because
-the kernel's parent-death signal belongs to the thread that started the process.
+The chip process forks one child per boot and reports its end; this thread closes the books of
+that boot, decides what comes next and opens the next one.  The thread lives as long as the board,
+because the kernel's parent-death signal belongs to the thread that started the process.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from outpost.errors import OutpostError
+from outpost.sim.chip import layout
 from outpost.sim.console import LineSplitter, ReplPort
 from outpost.sim.supply import BootLedger, ending
 from outpost.sim.vm import ChipProcess, spawn
@@ -39,7 +40,7 @@ class Bench:
         self._lines = LineSplitter()
         self._repl = ReplPort(self._interrupt, lambda: bool(board.state["repl_reading"]))
         self._thread = threading.Thread(target=self._run, name=f"board-{board.uid}", daemon=True)
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
         self._ready = threading.Event()
         self._child = 0
         self._pending: tuple[str, int] | None = None
@@ -70,7 +71,7 @@ class Bench:
     def _run(self) -> None:
         try:
             self._chip = self._load()
-        except BaseException as error:  # reported by start()
+        except Exception as error:  # noqa: BLE001  start() raises it
             self._failure = error
             self._ready.set()
             return
@@ -157,6 +158,8 @@ class Bench:
         assert self._chip.process.stdout
         data = os.read(self._chip.process.stdout.fileno(), 65536)
         self._repl.send(data)
+        if self._repl.client and self._board.state["stage"] == layout.STAGE_REPL:
+            return  # a tool's dialogue, not the program's output
         for line in self._lines.feed(data):
             self._board.record("line", line)
 

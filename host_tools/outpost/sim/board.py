@@ -74,7 +74,7 @@ class Wiring:
 class SimBoard:
     """One simulated board.  `time` is "real" or "fast"; `heap` overrides the board's own bytes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the bench's switches; all but two have defaults
         self,
         board: Board | str,
         flash_path: Path | str,
@@ -116,7 +116,7 @@ class SimBoard:
         return self
 
     def stop(self) -> None:
-        """Switch off and let go of every process, thread and port; the flash keeps its contents."""
+        """Switch off and let go of every process, thread and port; flash keeps its contents."""
         if self._bench is not None:
             self._bench.stop()
             self._bench = None
@@ -192,8 +192,11 @@ class SimBoard:
         self.state.set_pin_input(number, level)
 
     def wait_for(self, event: str | Callable[[Event], bool], timeout: float = 10.0) -> Event:
-        """The first event after the one last waited for that is `event`: its name, "name:text" with
-        `text` in its detail, or a predicate.  TimeoutError shows the last lines."""
+        """The first event after the one last waited for that is `event`.
+
+        `event` is a name, "name:text" with `text` in the detail, or a predicate.  TimeoutError
+        shows what came last.
+        """
         wanted = event if callable(event) else _matcher(event)
         deadline = time.monotonic() + timeout
         with self._heard:

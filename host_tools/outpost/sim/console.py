@@ -1,7 +1,7 @@
 """The board's console on the runner's side: whole lines for people, bytes for mpremote.
 
-One client at a time on a loopback port.  A Ctrl-C goes to the VM as SIGINT while a program runs and
-in-band while the REPL waits for input; several in a row are one, as a person means them.
+One client at a time on a loopback port.  A Ctrl-C goes to the VM as SIGINT while a program runs
+and in-band while the REPL waits for input; several in a row are one, as a person means them.
 """
 
 from __future__ import annotations

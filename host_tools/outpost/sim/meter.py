@@ -1,8 +1,8 @@
 """The current meter between the supply and the board: microampere-milliseconds by state.
 
-The chip writes how long it was in each state of this boot; `fold` turns that into charge at the end
-of a boot.  CPU states exclude each other; radio states, transmit and receive times and sensor rails
-come on top.  A skipped sleep is charged exactly, because nothing was measured.
+The chip writes how long it was in each state of this boot; `fold` turns that into charge at the
+end of a boot.  CPU states exclude each other; radio states, transmit and receive times and sensor
+rails come on top.  A skipped sleep is charged exactly, because nothing was measured.
 """
 
 from __future__ import annotations

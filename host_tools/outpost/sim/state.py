@@ -53,7 +53,7 @@ class BoardState:
         return bytes(self._map[at : at + size])
 
     def pin_output(self, pin: int) -> int:
-        return self._map[layout.PIN_AT + layout.PIN_BYTES * pin + 1]
+        return int(self._map[layout.PIN_AT + layout.PIN_BYTES * pin + 1])
 
     def set_pin_input(self, pin: int, level: int) -> None:
         self._map[layout.PIN_AT + layout.PIN_BYTES * pin + 2] = level

@@ -1,7 +1,8 @@
-"""What happens between two boots: causes, clocks, what is kept and what is lost.  No processes here.
+"""What happens between two boots: causes, clocks, what is kept and what is lost.
 
-`BootLedger` is the power supply's bookkeeping over the shared state: it prepares each boot as the
-chip would find itself after that kind of reset, and closes the books of the boot that ended.
+No processes here.  `BootLedger` is the power supply's bookkeeping over the shared state: it
+prepares each boot as the chip would find itself after that kind of reset, and closes the books of
+the boot that ended.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _FORCED, _TIMED_OUT = 2, 1  # rp2 WATCHDOG.REASON
 
 
 def ending(wait_status: int) -> str:
-    """The name of what a wait status means; "killed" is our own doing, "panic" a crash of the VM."""
+    """What a wait status means; "killed" is our own doing, "panic" a crash of the VM."""
     number = wait_status & 0x7F
     if number == signal.SIGALRM:
         return "watchdog"

@@ -1,1 +1,1 @@
-"""The modules that stand in for the chip's, run by the MicroPython VM (and, where pure, by CPython)."""
+"""The modules that stand in for the chip's; they run on the MicroPython VM."""

@@ -1,8 +1,8 @@
 """The interface of a simulated part, and the buses that carry parts.  Pure: no ffi, no machine.
 
-A model is one file `sensors/<model>.py` with one class `Part`, derived from the class here that says
-how it is wired: `I2cPart`, `SpiPart`, `UartPart`, `OneWirePart`, `PinPart` or `AdcPart`.  It is made
-once per boot of the simulated chip with
+A model is one file `sensors/<model>.py` with one class `Part`, derived from the class here that
+says how it is wired: `I2cPart`, `SpiPart`, `UartPart`, `OneWirePart`, `PinPart` or `AdcPart`.  It
+is made once per boot of the simulated chip with
 
     Part(surroundings, config)
 
@@ -62,8 +62,8 @@ class Part:
 class I2cPart(Part):
     """Register-level: `write` is a whole write transaction, `read` what a read returns.
 
-    A register read by the program is `write(bytes([reg]))`, repeated start, `read(n)`.  Raise `Nak`
-    where the part would not acknowledge (a SHT4x read before it is ready).
+    A register read by the program is `write(bytes([reg]))`, repeated start, `read(n)`.  Raise
+    `Nak` where the part would not acknowledge (a SHT4x read before it is ready).
     """
 
     address = 0
@@ -131,7 +131,7 @@ class OneWirePart(Part):
 
 
 class PinPart(Part):
-    """Bit-banged parts (HX711): levels by the names of `config["pins"]` ({"clk": 4, "data": 5})."""
+    """Bit-banged parts (HX711): levels by the names in `config["pins"]`, {"clk": 4, "data": 5}."""
 
     def drive(self, wire, level, now_ms):
         """The chip put `level` on `wire`."""

@@ -1,6 +1,6 @@
 """machine's I2C, SPI, UART, ADC and PWM over the parts of `wired`."""
 
-from . import clock, power, pins, wired
+from . import clock, pins, power, wired
 from .bus import Nak
 
 _EIO = 5
@@ -191,7 +191,7 @@ class ADC:
     ATTN_11DB = 3
     CORE_TEMP = 4
     WIDTH_12BIT = 3
-    # Full scale by attenuation, mV (ESP32 datasheet v4.3, section 4.1.2, "suggested range" upper end)
+    # Full scale by attenuation, mV (ESP32 datasheet, ADC: upper end of the suggested range)
     _FULL_MV = (950, 1250, 1750, 2450)
 
     def __init__(self, pin, atten=None, **_):
@@ -235,16 +235,19 @@ class PWM:
         if value is None:
             return self._freq
         self._freq = value
+        return None
 
     def duty_u16(self, value=None):
         if value is None:
             return self._duty
         self._duty = value
+        return None
 
     def duty(self, value=None):
         if value is None:
             return self._duty >> 6
         self._duty = value << 6
+        return None
 
     def deinit(self):
         self._duty = 0

@@ -12,13 +12,17 @@ from . import layout, libc, shared
 
 _MASK = (1 << 30) - 1  # the period of ticks on the chips; also exact on the 32-bit VM
 _base = 0
+_base_us = 0
+_skipped_ms = 0
+_skipped_us = 0
 _due = []  # [at_ms, callback, argument], soonest first
 _running = False
 
 
 def start():
-    global _base
-    _base = _host.ticks_ms()
+    global _base, _base_us
+    _base = _host.ticks_ms() & _MASK
+    _base_us = _host.ticks_us() & _MASK
     shared.S.skip_ms = 0
 
 
@@ -28,8 +32,17 @@ def now_ms():
 
 
 def now_us():
-    """Microseconds since boot, modulo the ticks period."""
-    return _host.ticks_us() - _base * 1000 + shared.S.skip_ms * 1000 & _MASK
+    """Microseconds since boot, modulo the ticks period, without a large integer on the way."""
+    global _skipped_ms, _skipped_us
+    while _skipped_ms < shared.S.skip_ms:
+        step = min(shared.S.skip_ms - _skipped_ms, 500000)
+        _skipped_ms += step
+        room = _MASK - _skipped_us
+        if step * 1000 > room:
+            _skipped_us = step * 1000 - room - 1
+        else:
+            _skipped_us += step * 1000
+    return (_host.ticks_us() - _base_us & _MASK) - _MASK - 1 + _skipped_us & _MASK
 
 
 def skip(ms):
@@ -40,7 +53,12 @@ def skip(ms):
 
 def at(when_ms, callback, argument=None):
     """Run `callback(argument)` at `when_ms`; -> a handle for `cancel`."""
-    entry = [when_ms, callback, argument]
+    return again([when_ms, callback, argument], when_ms)
+
+
+def again(entry, when_ms):
+    """Put an entry that has run back in, without allocating."""
+    entry[0] = when_ms
     index = 0
     while index < len(_due) and _due[index][0] <= when_ms:
         index += 1

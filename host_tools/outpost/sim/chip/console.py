@@ -5,6 +5,7 @@ Ctrl-D runs what was sent, or resets softly when nothing was; between OK and the
 output and the traceback.  The friendly REPL takes one line at a time.
 """
 
+import io
 import sys
 
 from . import clock, layout, libc, power, shared
@@ -52,7 +53,9 @@ class Console:
 
     def _friendly(self):
         """Returns when Ctrl-A asks for the raw REPL."""
-        self._put("%s; %s\r\n" % (sys.version.split("; ")[-1].split(" (")[0], power.board["machine"]))
+        self._put(
+            "%s; %s\r\n" % (sys.version.split("; ")[-1].split(" (")[0], power.board["machine"])
+        )
         self._put('Type "help()" for more information.\r\n>>> ')
         line = bytearray()
         while True:
@@ -156,7 +159,12 @@ class Console:
         return None
 
     def _traceback(self, error):
-        sys.print_exception(error, sys.stdout)
+        """As a chip prints it: without the frames of the modules that stand in for C."""
+        out = io.StringIO()
+        sys.print_exception(error, out)
+        for line in out.getvalue().split("\n")[:-1]:
+            if not line.startswith('  File "chip/'):
+                print(line)
 
     def _soft_reset(self, raw):
         shared.S.skip_main = raw

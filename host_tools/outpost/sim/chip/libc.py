@@ -1,7 +1,7 @@
 """The C library through ffi: what MicroPython's unix port does not offer and a chip needs.
 
-Nothing here allocates on the VM's heap when called (measured), so a block device built on it can be
-called with the heap locked, as a C driver can.
+Nothing here allocates on the VM's heap when called (measured), so a block device built on it can
+be called with the heap locked, as a C driver can.
 """
 
 import ffi

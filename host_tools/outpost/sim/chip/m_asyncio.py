@@ -49,7 +49,7 @@ class TaskQueue:
 
 
 class Task:
-    """As in asyncio: `state` is True while running, None or False when done, or who waits for it."""
+    """As asyncio's: `state` is True while running, None or False when done, or who waits."""
 
     def __init__(self, coro, context=None):
         self.coro = coro

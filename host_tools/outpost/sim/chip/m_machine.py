@@ -66,6 +66,7 @@ def freq(hz=None):
     power.account()
     shared.S.freq_mhz = hz // 1000000
     shared.S.cpu_state = power.active_state()
+    return None
 
 
 def bootloader(timeout=0):

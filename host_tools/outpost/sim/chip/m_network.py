@@ -50,6 +50,7 @@ def hostname(name=None):
     if name is None:
         return _hostname or ("mpy-esp32" if power.board["port"] == "esp32" else "PicoW")
     _hostname = name
+    return None
 
 
 def country(code=None):
@@ -59,6 +60,7 @@ def country(code=None):
     if len(code) != 2:
         raise ValueError
     _country = code
+    return None
 
 
 def ipconfig(*args, **options):
@@ -87,6 +89,7 @@ class WLAN:
         if on is None:
             return radio.state != radio.OFF
         radio.activate(bool(on))
+        return None
 
     def deinit(self):
         self.active(False)

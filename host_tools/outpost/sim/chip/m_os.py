@@ -1,5 +1,6 @@
 """`os` as a port has it: the file system, uname, urandom; nothing of the host."""
 
+import sys as _sys
 from os import (  # noqa: F401
     chdir,
     getcwd,
@@ -14,8 +15,6 @@ from os import (  # noqa: F401
     unlink,
     urandom,
 )
-
-import sys as _sys
 
 import vfs as _vfs
 

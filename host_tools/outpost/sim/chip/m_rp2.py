@@ -10,6 +10,7 @@ def country(code=None):
     if code is None:
         return _country
     _country = code
+    return None
 
 
 def bootsel_button():

@@ -1,14 +1,14 @@
-"""`socket` as lwIP's ports have it: tuples for addresses, TCP_NODELAY, timeouts, a link that fails.
+"""`socket` as lwIP's ports have it: addresses are tuples, TCP_NODELAY exists, the link can fail.
 
 Data moves through the host's sockets by ffi without allocating, so "nothing is allocated per
-publish" can be measured through here.  Descriptors are always non-blocking on the host; blocking is
-done by `waiting`, on virtual time, where the watchdog and the radio keep running.
+publish" can be measured through here.  Descriptors are always non-blocking on the host; blocking
+is done by `waiting`, on virtual time, where the watchdog and the radio keep running.
 """
 
 import io
 import socket as _host
 
-from . import clock, libc, ntp, power, radio, shared, waiting
+from . import clock, libc, ntp, power, radio, shared, waiting, world
 from .m_errno import native
 
 AF_INET = 2
@@ -51,8 +51,6 @@ def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
 
 
 def _resolver_answers():
-    from . import world
-
     return world.get("dns.up", 1)
 
 
@@ -75,7 +73,7 @@ class socket(io.IOBase):
         self._timeout_ms = -1
         self._packets = None  # answers of the simulated time server
         self.ballast = None  # what TLS on this socket holds of the heap
-        libc.fcntl(self._fd, libc.F_SETFL, libc.O_NONBLOCK)
+        self._host.setblocking(False)
         radio.holes.add(self._fd)
 
     # -- connections ----------------------------------------------------------------------------

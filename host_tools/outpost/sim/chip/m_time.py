@@ -4,7 +4,7 @@ import time as _host
 
 from . import clock, power
 
-_PERIOD = 1 << 30
+_MASK = (1 << 30) - 1
 _HALF = 1 << 29
 _UNIX_AT_2000 = 946684800
 _epoch_s = 0
@@ -17,7 +17,7 @@ def power_up():
 
 def ticks_ms():
     clock.check()
-    return clock.now_ms() & (_PERIOD - 1)
+    return clock.now_ms() & _MASK
 
 
 def ticks_us():
@@ -29,14 +29,24 @@ def ticks_cpu():
     return clock.now_us()
 
 
+# No sum below leaves 31 bits: a large integer would allocate, and a chip's ticks do not.
+
+
 def ticks_add(ticks, delta):
     if not -_HALF < delta < _HALF:
         raise OverflowError("ticks interval overflow")
-    return ticks + delta & (_PERIOD - 1)
+    if delta < 0:
+        return ticks + delta & _MASK
+    return ticks - _MASK - 1 + delta & _MASK
 
 
 def ticks_diff(end, start):
-    return (end - start + _HALF & (_PERIOD - 1)) - _HALF
+    diff = end - start
+    if diff >= _HALF:
+        return diff - _MASK - 1
+    if diff < -_HALF:
+        return diff + _MASK + 1
+    return diff
 
 
 def sleep_ms(ms):

@@ -100,7 +100,8 @@ def _claim():
 
 
 def _claim_handshake():
+    size = 1024 * power.board["heap_scale"]
     try:
-        return [bytearray(1024 * power.board["heap_scale"]) for _ in range(_HANDSHAKE_EXTRA // 1024)]
+        return [bytearray(size) for _ in range(_HANDSHAKE_EXTRA // 1024)]
     except MemoryError:
         raise ValueError(_NO_ROOM)

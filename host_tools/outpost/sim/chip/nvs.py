@@ -1,8 +1,8 @@
 """NVS: small values by namespace and key, in their own partition, over the same flash rules.
 
-A log of entries in one half of the partition; a full half is compacted into the other, which becomes
-current when its header is written last.  (The bytes are this simulation's own; what is ESP-IDF's is
-the interface, its errors, and that a set is on flash when it returns.)
+A log of entries in one half of the partition; a full half is compacted into the other, which
+becomes current when its header is written last.  (The bytes are this simulation's own; what is
+ESP-IDF's is the interface, its errors, and that a set is on flash when it returns.)
 """
 
 import binascii

@@ -4,8 +4,8 @@ ESP-IDF 5.2, components/bootloader_support and app_update, rollback enabled: `ot
 sectors of one select entry each (sequence, label, state, CRC of the sequence); the highest valid
 sequence boots.  A NEW entry becomes PENDING_VERIFY when it boots; found PENDING_VERIFY at the next
 boot it becomes ABORTED and the other slot boots.  A wake from deep sleep boots what ran before,
-without looking (BOOTLOADER_SKIP_VALIDATE_IN_DEEP_SLEEP).  An app is bootable when its image header,
-segments, checksum byte and appended SHA-256 agree.
+without looking (BOOTLOADER_SKIP_VALIDATE_IN_DEEP_SLEEP).  An app is bootable when its image
+header, segments, checksum byte and appended SHA-256 agree.
 """
 
 import binascii

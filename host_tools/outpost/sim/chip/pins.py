@@ -10,6 +10,8 @@ from . import clock, layout, power, shared
 wires = {}
 _interrupts = {}
 _seen_events = 0
+_timer = None
+_LOOK_MS = 20
 _OUT = 1
 _OPEN_DRAIN = 2
 
@@ -59,16 +61,18 @@ def write(pin, level):
 
 
 def watch(pin, handler, trigger, owner):
+    global _timer
     if handler is None:
         _interrupts.pop(pin, None)
     else:
         _interrupts[pin] = [handler, trigger, owner, read(pin)]
-        clock.at(clock.now_ms(), _look)
+        if _timer is None:
+            _timer = clock.at(clock.now_ms() + _LOOK_MS, _look)
 
 
 def _look(_):
     """Find edges since the last look and run their handlers."""
-    global _seen_events
+    global _seen_events, _timer
     if shared.S.pin_events != _seen_events:
         _seen_events = shared.S.pin_events
         for pin, entry in list(_interrupts.items()):
@@ -78,7 +82,9 @@ def _look(_):
                 if entry[1] & (Pin.IRQ_RISING if level else Pin.IRQ_FALLING):
                     entry[0](entry[2])
     if _interrupts:
-        clock.at(clock.now_ms() + 20, _look)
+        clock.again(_timer, clock.now_ms() + _LOOK_MS)
+    else:
+        _timer = None
 
 
 class Pin:
@@ -114,6 +120,7 @@ class Pin:
         if level is None:
             return read(self.id)
         write(self.id, 1 if level else 0)
+        return None
 
     def __call__(self, level=None):
         return self.value(level)

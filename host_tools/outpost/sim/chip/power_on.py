@@ -9,22 +9,34 @@ The description of the board comes by the command pipe, one line each way:
                      end <wait status>
     boot -> runner   main, repl            how far it came
 
-EOF on the command pipe ends it; so does the runner's death (PDEATHSIG).  A boot is a fork, because
-starting a VM costs a hundred times more, and a battery board boots 3,000 times in a month.
+EOF on the command pipe ends it; so does the runner's death (PDEATHSIG).  A boot is a fork,
+because starting a VM costs a hundred times more, and a battery board boots 3,000 times in a month.
 """
 
 import gc
 import json
 
-from . import clock, flash, libc, ota, power, shared, start, wired
+from . import clock, flash, libc, ota, power, radio, shared, start, wired
 
 
 def _modules():
-    """What a program on this port finds by `import`; the VM's own pure modules stay as they are."""
+    """What a program on this port finds by `import`; the VM's own pure modules stay."""
     import __main__
 
-    from . import m_asyncio, m_errno, m_machine, m_network, m_onewire, m_os, m_select, m_socket
-    from . import m_sys, m_time, m_tls, m_vfs
+    from . import (
+        m_asyncio,
+        m_errno,
+        m_machine,
+        m_network,
+        m_onewire,
+        m_os,
+        m_select,
+        m_socket,
+        m_sys,
+        m_time,
+        m_tls,
+        m_vfs,
+    )
 
     found = {
         "__main__": __main__,
@@ -66,6 +78,7 @@ def main(state_path, commands_fd, events_fd):
     flash.power_up(part["erase_us"], part["program_us"], clock.skip)
     filesystem = start.filesystem()
     ota.power_up(filesystem)
+    radio.power_up()
     wired.solder(power.board["devices"], power.board["buses"])
     modules = _modules()
     gc.collect()

@@ -22,19 +22,28 @@ _due_ms = 0
 _lost_ms = -1
 static_ip = None
 saving = True
+_rssi_keys = []
+_up_keys = []
+_timer = None
 
 
 def _points():
     return power.board["access_points"]
 
 
+def power_up():
+    """Build the names of the world values once: the tick must not allocate."""
+    for index in range(len(_points())):
+        _rssi_keys.append("wifi.%d.rssi_dbm" % index)
+        _up_keys.append("wifi.%d.up" % index)
+
+
 def rssi(index):
-    base = _points()[index]["rssi_dbm"]
-    return world.get("wifi.%d.rssi_dbm" % index, base)
+    return world.get(_rssi_keys[index], _points()[index]["rssi_dbm"])
 
 
 def _in_reach(index):
-    if not world.get("wifi.up", 1) or not world.get("wifi.%d.up" % index, 1):
+    if not world.get("wifi.up", 1) or not world.get(_up_keys[index], 1):
         return False
     return rssi(index) >= power.board["radio"]["sensitivity_dbm"]
 
@@ -48,10 +57,10 @@ def scan():
 
 
 def activate(on):
-    global state
+    global _timer
     if on and state == OFF:
         _set(IDLE)
-        clock.at(clock.now_ms() + _TICK_MS, _tick)
+        _timer = clock.at(clock.now_ms() + _TICK_MS, _tick)
     elif not on:
         disconnect()
         _set(OFF)
@@ -83,10 +92,15 @@ def update():
             _lost_ms = now
         elif now - _lost_ms >= _SEEN_MS:
             _lose()
-    elif state in (NO_AP, FAILED, WRONG_KEY) and _wanted and power.board["port"] == "esp32":
-        if now >= _due_ms:  # esp32's driver tries again by itself, for ever by default
-            _begin()
+    elif now >= _due_ms and _tries_again():
+        _begin()
     holes.set(not carries())
+
+
+def _tries_again():
+    """esp32's driver does, by itself and for ever; cyw43's leaves it to the program."""
+    waiting = _wanted and state in (NO_AP, FAILED, WRONG_KEY)
+    return waiting and power.board["port"] == "esp32"
 
 
 def carries():
@@ -97,7 +111,7 @@ def carries():
 def _tick(_):
     update()
     if state != OFF:
-        clock.at(clock.now_ms() + _TICK_MS, _tick)
+        clock.again(_timer, clock.now_ms() + _TICK_MS)
 
 
 def _begin():

@@ -20,6 +20,7 @@ class RTC:
         when = int(_host.mktime((year, month, day, hour, minute, second, 0, 0, 0)))
         wanted = when * 1000 + (sub // 1000 if power.board["port"] == "esp32" else 0)
         shared.set_wide("rtc_set_ms", shared.wide("rtc_set_ms") + wanted - clock.rtc_ms())
+        return None
 
     def init(self, fields):
         self.datetime(fields)
@@ -32,3 +33,4 @@ class RTC:
             raise ValueError("buffer too long")
         shared.RAW[start : start + len(data)] = data
         shared.S.rtc_len = len(data)
+        return None

@@ -1,4 +1,4 @@
-"""One boot: clocks and pins as after reset, the filesystem as root, boot.py, main.py, the console."""
+"""One boot: clocks and pins as after a reset, the file system as root, boot.py, main.py, REPL."""
 
 import sys
 
