@@ -4,9 +4,9 @@ import asyncio
 import unittest
 
 from node.core import outbox, quality, record
-from node.core.config import ConfigError, ProductConfig, schema_fields
+from node.core.config import ProductConfig, schema_fields
 from node.core.sampler import Sampler
-from node.tasks import publish, sense, telemetry
+from node.tasks import publish, sense
 from simulated_bus import I2C, Bench, bus
 from test_outbox import Files
 
@@ -46,7 +46,7 @@ class Rig:
         self.fields = fields
         self.schema = record.make_schema(fields)
         self.sampler = Sampler(config, columns, (record.schema_id(self.schema), 3))
-        self.stations = sense.open_stations(config, lambda _: self.bus)
+        self.stations = sense.open_stations(config, {"i2c0": self.bus})
         ports = (lambda: self.bench.now_ms, lambda: self.offset_ms, self.log)
         self.task = sense.SenseTask(config, self.stations, self.sampler, self.box, ports)
 
@@ -186,29 +186,6 @@ class TestSense(unittest.TestCase):
         self.assertEqual(rows[1][1:], [2100, 2200, 4])
         self.assertAlmostEqual(rows[1][0], 2150, delta=1)
         self.assertEqual(rows[2], [2200, 2200, 2200, 4])
-
-
-class TestAssembly(unittest.TestCase):
-    def files(self):
-        from loader import cbor
-
-        config = product()
-        columns = sense.columns_of(config)
-        fields = schema_fields(config, lambda sensor: columns[config.sensors.index(sensor)])
-        raw = {"product": "weather", "telemetry": {"sample_s": 5, "publish_s": 15}}
-        raw["sensors"] = [{"name": "air", "driver": "bme280", "bus": "i2c0"}]
-        return cbor.encode(raw), record.make_schema(fields)
-
-    def test_from_the_files_of_a_release(self):
-        bench = Bench("bme280")
-        ports = (lambda: bench.now_ms, lambda: None, Log())
-        files = self.files()
-        whole = telemetry.Telemetry(files, Files(), 9, lambda _: I2C(bench), ports)
-        self.assertEqual(whole.facts()["q"], 0)
-        self.assertEqual(whole.box._config.segments, 8)
-        with self.assertRaises(ConfigError):
-            other = record.make_schema([("x", "Cel", 0)])
-            telemetry.Telemetry((files[0], other), Files(), 9, lambda _: I2C(bench), ports)
 
 
 class Link:

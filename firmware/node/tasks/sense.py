@@ -34,11 +34,15 @@ class Station:
         self.code = quality.GOOD
 
 
-def open_stations(product, bus_of):
-    """Stations for all sensors of a ProductConfig; `bus_of(config)` gives a sensor's bus. No I/O."""
+def open_stations(product, buses):
+    """Stations for all sensors of a ProductConfig; `buses` maps names to hal buses. No I/O.
+
+    The empty name stands for the wiring itself: a part on pins of its own (ADC, HX711) takes them
+    from it by `config.pin` and `config.options`.
+    """
     stations = []
     for config in product.sensors:
-        bus = bus_of(config)
+        bus = buses[config.bus]
         stations.append(Station(config, module_of(config.driver).Driver(bus, config), bus))
     return stations
 
