@@ -28,6 +28,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,9 +47,10 @@ def say(line: str) -> None:
 
 def environment_digest() -> str:
     """Changes whenever the virtual environment has to be brought up to date."""
-    digest = hashlib.sha256("{}.{}".format(*sys.version_info[:2]).encode())
-    for name in ("requirements.lock", "pyproject.toml"):
-        digest.update((ROOT / name).read_bytes())
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    installed = [settings["project"], settings["tool"]["setuptools"], sys.version_info[:2]]
+    digest = hashlib.sha256(repr(installed).encode())
+    digest.update((ROOT / "requirements.lock").read_bytes())
     return digest.hexdigest()
 
 
