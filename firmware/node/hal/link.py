@@ -15,8 +15,8 @@ import errno
 import select
 import socket
 import time
-
 from asyncio import core
+
 from micropython import const
 from node.core.errors import LinkError
 
@@ -24,6 +24,7 @@ _IPPROTO_TCP = const(6)
 _NODELAY = getattr(socket, "TCP_NODELAY", 1)
 _IN_PROGRESS = (errno.EINPROGRESS, 115, 119, 36)
 _POLL_MS = const(2)
+_POLLIN = select.POLLIN
 
 
 class Link:
@@ -39,6 +40,7 @@ class Link:
             True  # nothing received yet: TLS may still refuse (in 1.3, after its handshake)
         )
         self._poll = None
+        self._mask = 0
         self._started_ms = 0
         self._timeout_ms = 0
 
@@ -107,7 +109,7 @@ class Link:
 
     def waiting(self, ms: int = 0) -> bool:
         """Whether the socket has something to read, or gets it within `ms`, blocking so long."""
-        return bool(self._ready(select.POLLIN, ms))
+        return self._ready(_POLLIN, ms) != 0
 
     def close(self) -> None:
         """Safe at any time, and twice."""
@@ -169,12 +171,15 @@ class Link:
 
     def _ready(self, mask: int, ms: int = 0) -> int:
         """Poll the plain socket, which the kernel or lwIP does exactly, below TLS."""
-        if self._poll is None:
-            self._poll = select.poll()
-            self._poll.register(self._sock, mask)
-        else:
-            self._poll.modify(self._sock, mask)
-        for _, events in self._poll.ipoll(ms):
+        poll = self._poll
+        if poll is None:
+            self._poll = poll = select.poll()
+            poll.register(self._sock, mask)
+            self._mask = mask
+        elif mask != self._mask:
+            poll.modify(self._sock, mask)
+            self._mask = mask
+        for _, events in poll.ipoll(ms):
             return events
         return 0
 

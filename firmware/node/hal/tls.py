@@ -10,7 +10,6 @@ import gc
 import sys
 
 import tls
-
 from micropython import const
 from node.core.errors import LinkError
 

@@ -17,7 +17,8 @@ from node.core.mqtt.codec import Options, Topic
 from node.core.mqtt.session import ACKED, CONNECTED, MESSAGE, SUBSCRIBED, Session
 
 _TICK_MS = const(200)
-_SPIN_MS = const(20)
+_BURST = const(8)  # turns of the pump in which no other task runs
+_IDLE_TURNS = const(16)
 _TICKS = const(0x3FFFFFFF)
 _RECEIVE_BYTES = const(256)
 
@@ -46,16 +47,13 @@ class Connection:
     def __init__(self, config: Config, ports, log=None) -> None:
         self.config = config
         self.session = Session(config.options)
+        self._window = window = self.session.window
+        self._publish = window.publish
         self.connected = False
         self.fault = ""  # code of the last failure, for the heartbeat
-        self.counters = {
-            "connects": 0,
-            "failures": 0,
-            "sent": 0,
-            "acked": 0,
-            "received": 0,
-            "sub_refused": 0,
-        }
+        self.connects = self.failures = self.acks = self.received = self.sub_refused = 0
+        self.counters: dict = {}  # these and the session's, for the heartbeat; as of last tick
+        self._count()
         self._ports = ports
         self._log = log
         self._link = None
@@ -78,12 +76,18 @@ class Connection:
         topic = self._topics.get(suffix)
         if topic is None:
             topic = self._topics[suffix] = Topic(self.config.up + suffix)
-        if not self._live or not self.session.publish(topic, payload, qos, retain, token):
+        if not self._live:
             return False
-        self.counters["sent"] += 1
-        if not (self._pulling and qos):  # what a source publishes is written together
+        if self._pulling:  # what a source publishes is written together
+            if self._publish(topic, payload, qos, retain, token):
+                return True
+            if qos and not self._window.loose:
+                return False
             self._try_write()
-        return True
+            return self._publish(topic, payload, qos, retain, token)
+        done = self._publish(topic, payload, qos, retain, token)
+        self._try_write()
+        return done
 
     def subscribe(self, suffix: str, handler) -> None:
         """From now on, and after each reconnect, give down/<suffix> to handler(memoryview)."""
@@ -104,12 +108,10 @@ class Connection:
             self._pull()
             self._try_write()
 
-    @property
     def room(self) -> bool:
         window = self.session.window
         return self._live and window.count < window.limit
 
-    @property
     def idle(self) -> bool:
         """Connected, and nothing waits for an acknowledgement."""
         return self.connected and not self.session.window.count and not self.session.output()
@@ -162,7 +164,8 @@ class Connection:
 
     def _failed(self, error) -> None:
         self.fault = error.code
-        self.counters["failures"] += 1
+        self.failures += 1
+        self._count()
         if self._log is not None:
             self._log.warning("mqtt: %s %s" % (error.code, error.detail))
 
@@ -194,13 +197,30 @@ class Connection:
         """CONNECT, and what may travel with it."""
         session = self.session
         session.connect(self._ports.ticks_ms())
-        self._live = True  # publishes queue up behind CONNECT
-        self._pull()
-        self._live = False  # until CONNECT is out
+        if self.config.options.version == 5:
+            self._topics.clear()  # their format depends on what the broker took
+        if session.pipeline:
+            self._live = True  # publishes queue up behind CONNECT
+            self._pull()
+            self._live = False  # until CONNECT is out
+
+    def _count(self) -> None:
+        counters = self.counters
+        session = self.session
+        counters["connects"] = self.connects
+        counters["failures"] = self.failures
+        counters["acked"] = self.acks
+        counters["received"] = self.received
+        counters["sub_refused"] = self.sub_refused
+        counters["resent"] = session.resent
+        counters["strays"] = session.strays
+        if session.inbound is not None:
+            counters["oversized"] = session.inbound.oversized
 
     async def _tend(self, beat) -> None:
         while self._error is None:
             beat()
+            self._count()
             self._turn()
             left_ms = self.session.tick(self._ports.ticks_ms())
             self._flush()
@@ -219,15 +239,18 @@ class Connection:
             await asyncio.sleep_ms(10)
 
     async def _listen(self, link) -> None:
-        """Runs beside _tend: the pump, woken by the socket."""
+        """Runs beside _tend: the pump, woken by the socket. While acknowledgements are due it
+        looks again at once, because on a good link they are faster than a turn of asyncio."""
         window = self.session.window
-        busy_ms = self._ports.ticks_ms()
+        idle = 0
         try:
             while True:
-                if self._turn():
-                    busy_ms = self._ports.ticks_ms()
-                    await asyncio.sleep_ms(0)
-                elif window.count and self._since(busy_ms) < _SPIN_MS:
+                for _ in range(_BURST):
+                    idle = 0 if self._turn() else idle + 1
+                    if not window.count and idle or not self._live:
+                        break
+                    link.waiting(1)
+                if idle < _IDLE_TURNS:
                     await asyncio.sleep_ms(0)
                 elif self.session.output():
                     await link.writable()
@@ -293,7 +316,7 @@ class Connection:
         event = session.next_event()
         while True:
             if event == ACKED:
-                self.counters["acked"] += 1
+                self.acks += 1
                 for source in self._sources:
                     source.acked(session.window.token)
             elif event == MESSAGE:
@@ -301,7 +324,7 @@ class Connection:
             elif event == CONNECTED:
                 self._opened(session)
             elif event == SUBSCRIBED:
-                self.counters["sub_refused"] += session.reason
+                self.sub_refused += session.reason
             elif not session.stalled:
                 return
             else:  # replies fill the queue: write some before more is taken in
@@ -311,18 +334,18 @@ class Connection:
             event = session.next_event()
 
     def _message(self, session) -> None:
-        self.counters["received"] += 1
-        handler = self._handlers.get(session.topic)
+        self.received += 1
+        handler = self._handlers.get(session.inbound.topic)
         if handler is None:
             return
         try:
-            handler(session.payload)
+            handler(session.inbound.payload)
         except Exception as error:  # noqa: BLE001 (one bad message would come again and again)
             self._failed(PeerError("handler", error))
 
     def _opened(self, session) -> None:
         self.connected = self._was_open = True
-        self.counters["connects"] += 1
+        self.connects += 1
         wanted = not self._asked and self.config.resubscribe
         if self._handlers and (wanted or not session.present):
             filters = [(name.decode(), 1) for name in self._handlers]

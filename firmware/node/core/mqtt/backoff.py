@@ -15,7 +15,7 @@ class Backoff:
     """`below(n)` gives a random integer in range(n)."""
 
     def __init__(
-        self, below: Callable[[int], int], base_ms: int, cap_ms: int, stable_ms: int
+        self, below: "Callable[[int], int]", base_ms: int, cap_ms: int, stable_ms: int
     ) -> None:
         self._below = below
         self._base_ms = base_ms

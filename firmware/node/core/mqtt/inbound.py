@@ -23,6 +23,9 @@ class Inbound:
     """The incoming half of a session."""
 
     def __init__(self) -> None:
+        self.topic = b""
+        self.payload: memoryview | bytes = b""
+        self.oversized = 0
         self.waiting: list[int] = []  # packet ids of SUBSCRIBE and UNSUBSCRIBE
         self._counts: list[int] = []  # filters in each
         self._asked_ms = -1
@@ -41,7 +44,7 @@ class Inbound:
             self._asked_ms = now
         return self._asked_ms
 
-    def subscribe(self, session: Session, filters: list[tuple[str, int]]) -> int:
+    def subscribe(self, session: "Session", filters: list[tuple[str, int]]) -> int:
         """3.8: ask for (filter, highest qos) pairs; returns the packet id."""
         body = b""
         for name, qos in filters:
@@ -50,14 +53,14 @@ class Inbound:
             body += text(name.encode()) + bytes([qos])
         return self._ask(session, 0x82, body, len(filters))
 
-    def unsubscribe(self, session: Session, filters: list[str]) -> int:
+    def unsubscribe(self, session: "Session", filters: list[str]) -> int:
         """3.10."""
         body = b""
         for name in filters:
             body += text(name.encode())
         return self._ask(session, 0xA2, body, 0)
 
-    def _ask(self, session: Session, first: int, body: bytes, count: int) -> int:
+    def _ask(self, session: "Session", first: int, body: bytes, count: int) -> int:
         pid = session.window.next_pid()
         while pid in self.waiting:
             pid = session.window.next_pid()
@@ -68,19 +71,19 @@ class Inbound:
         self._asked_ms = -1
         return pid
 
-    def settle(self, session: Session) -> None:
+    def settle(self, session: "Session") -> None:
         """The application has seen the last message: now it is acknowledged."""
         if self._reply:
             session.control.append(self._reply)
             self._reply = b""
-            session.payload = b""
+            self.payload = b""
 
-    def packet(self, session: Session) -> int:
+    def packet(self, session: "Session") -> int:
         head = session.reader.head
         kind = head >> 4
         if kind == 3:
             return self._publish(session, head)
-        if not session.reader.whole:
+        if not session.reader.whole():
             raise PeerError("too_large", kind)
         if head == 0x90 or head == 0xB0:
             return self._answered(session, kind)
@@ -88,7 +91,7 @@ class Inbound:
             return self._released(session)
         raise PeerError("malformed", head)
 
-    def _publish(self, session: Session, head: int) -> int:
+    def _publish(self, session: "Session", head: int) -> int:
         """3.3."""
         reader = session.reader
         body = reader.body
@@ -101,21 +104,21 @@ class Inbound:
         deliver = at_payload <= kept
         if qos and deliver:
             deliver = self._owe(session, qos, body[at], body[at + 1])
-        if not reader.whole:
-            session.oversized += 1
+        if not reader.whole():
+            self.oversized += 1
             deliver = False
         if not deliver:
             self.settle(session)
             return _NOTHING
         view = memoryview(body)
-        session.topic = bytes(view[2:at])
+        self.topic = bytes(view[2:at])
         if session.v5 is not None:
             at_payload = session.v5.publish(session, at_payload)
-        session.payload = view[at_payload : reader.size]
-        _check_topic(session.topic)
+        self.payload = view[at_payload : reader.size]
+        _check_topic(self.topic)
         return _MESSAGE
 
-    def _owe(self, session: Session, qos: int, high: int, low: int) -> bool:
+    def _owe(self, session: "Session", qos: int, high: int, low: int) -> bool:
         """Prepare the acknowledgement; False for a QoS 2 message that was delivered before."""
         pid = high << 8 | low
         if not pid:
@@ -130,7 +133,7 @@ class Inbound:
         self._held.append(pid)
         return True
 
-    def _released(self, session: Session) -> int:
+    def _released(self, session: "Session") -> int:
         """PUBREL: QoS 2's second half, 3.6."""
         body = session.reader.body
         pid = body[0] << 8 | body[1]
@@ -139,7 +142,7 @@ class Inbound:
         session.control.append(bytes([0x70, 2, body[0], body[1]]))
         return _NOTHING
 
-    def _answered(self, session: Session, kind: int) -> int:
+    def _answered(self, session: "Session", kind: int) -> int:
         """SUBACK 3.9, UNSUBACK 3.11. One nobody waits for is harmless."""
         reader = session.reader
         body = reader.body

@@ -30,7 +30,6 @@ class Reader:
         self._shift = 0
         self._stage = _HEAD
 
-    @property
     def whole(self) -> bool:
         return self.size <= len(self.body)
 

@@ -1,7 +1,7 @@
 """An MQTT client session, QoS 0 and 1, that does no I/O. Sections are those of MQTT 3.1.1.
 
     connect(now)                    begin on a fresh link (again for each new link)
-    publish(topic, payload, ...)    False when there is no room: try again after an ACKED
+    window.publish(topic, ...)      False when there is no room: try again after an ACKED
     output() -> n, wrote(m)         n bytes wait in `out` from `out_at`; m of them were written
     feed(buf, n), next_event()      bytes in, events out, until NOTHING
     tick(now) -> ms                 keepalive and deadlines; ms until the next of them
@@ -14,7 +14,7 @@ publishes, subscriptions: `inbound`; MQTT 5: `v5`) is loaded when it is first ne
 
 from micropython import const
 from node.core.errors import PeerError
-from node.core.mqtt.codec import Options, Topic, connect_packet
+from node.core.mqtt.codec import Options, connect_packet
 from node.core.mqtt.reader import Reader
 from node.core.mqtt.window import Window
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NOTHING = const(0)
 CONNECTED = const(1)
 ACKED = const(2)  # `window.token`; `reason`, 0 unless an MQTT 5 broker refused the message
-MESSAGE = const(3)  # `topic`, `payload`: until the next call of next_event()
+MESSAGE = const(3)  # `inbound.topic`, `inbound.payload`: until the next call of next_event()
 SUBSCRIBED = const(4)  # `reason`: how many filters the broker refused
 
 _CLOSED = const(0)
@@ -35,10 +35,14 @@ _OPEN = const(2)
 _TICKS = const(0x3FFFFFFF)  # the period of time.ticks_ms() on the smallest port
 _CONTROL = const(16)  # control packets queued before incoming ones have to wait
 _IDLE_MS = const(60000)
+_PROGRESS = const(1024)
 
 
 class Session:
-    """One client session; it outlives links. The counters are plain attributes."""
+    """One client session; it outlives links. The counters are plain attributes.
+
+    No class on the hot path has a property: MicroPython then searches the class at each store.
+    """
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -46,31 +50,26 @@ class Session:
         self.window = Window(options.window, options.window_bytes)
         self.reader = Reader(options.max_packet)
         self.control: list[bytes] = []
-        self.topic = b""
-        self.payload: memoryview | bytes = b""
         self.reason = 0
         self.present = False  # the broker had kept our session
         self.inbound: Any = None
         self.v5: Any = None
-        self.tail = b""  # MQTT 5: the properties of every publish
         self.pipeline = 65535  # publishes that may follow CONNECT at once (3.1.4)
-        self.strays = self.resent = self.oversized = 0
+        self.strays = self.resent = 0
         self.out: bytearray | bytes = b""
         self.out_at = self.out_left = 0
         self._begun = False  # some of `out` was written
+        # next_event() stopped because replies wait: write them, then call it again.
+        self.stalled = False
         self._in: bytearray = self.reader.body
         self._at = self._end = 0
-        self._rx = self._tx = self._moved = False  # since the last tick
+        self._rx = self._tx = False  # since the last tick
         self._rx_ms = self._tx_ms = self._moved_ms = self._ping_ms = 0
-        self._pinging = False
+        self._pinging = self._heard = False  # a ping is out; a whole packet came
         self._ping_have = 0
         self.keepalive_ms = options.keepalive_s * 1000
         if options.version == 5:
             self.use_v5()
-
-    @property
-    def open(self) -> bool:
-        return self.state == _OPEN
 
     def use_v5(self) -> None:
         from node.core.mqtt.v5 import V5
@@ -80,9 +79,11 @@ class Session:
     def connect(self, now: int) -> None:
         """Begin on a fresh link: CONNECT, then all that is unacknowledged."""
         self.resent += self.window.rewind(self._begun)
+        self.window.open = False
         self.out_left = 0
         self._begun = False
         self._at = self._end = 0
+        self.stalled = False
         self.reader.reset()
         self.state = _OPENING
         self._rx_ms = self._tx_ms = self._moved_ms = now
@@ -96,31 +97,18 @@ class Session:
 
     def closed(self) -> None:
         """The link is gone. What was not acknowledged waits for the next `connect`."""
+        refused = self.state == _OPENING and self._begun  # CONNECT was sent, in vain
+        if refused and self.v5 is not None and not self.v5.accepted:
+            from node.core.mqtt.v5 import fall_back
+
+            fall_back(self)
         self.state = _CLOSED
+        self.window.open = False
 
     def disconnect(self) -> None:
         """3.14: a clean end; the broker forgets the will."""
         if self.state != _CLOSED:
             self.control.append(b"\xe0\0")
-
-    def publish(self, topic: Topic, payload: bytes, qos: int, retain: bool, token: object) -> bool:
-        """Queue one message; the payload is copied. `token` comes back with ACKED (QoS 1)."""
-        window = self.window
-        if self.out_left and not window.taking and self.out is window.arena:
-            return False  # a QoS 0 message, which has no place of its own, is not out yet
-        first = 0x31 if retain else 0x30
-        if qos:
-            if not window.count:
-                self._moved = True
-            return window.add(topic, payload, first | 2, self.tail, token)
-        if self.state != _OPEN or self.out_left or self.control or window.sent < window.count:
-            return False  # it is not kept, so it goes out at once, behind all others
-        if not window.scratch(topic, payload, first, self.tail):
-            return False
-        self.out = window.arena
-        self.out_at = window.at
-        self.out_left = window.left
-        return True
 
     def output(self) -> int:
         """How many bytes wait to be written, in `out` from `out_at`."""
@@ -128,18 +116,22 @@ class Session:
             return self.out_left
         if self.control:
             self._take_control()
-        elif self.state == _OPEN and self.window.take():
-            self.out = self.window.arena
-            self.out_at = self.window.at
-            self.out_left = self.window.left
-            self._begun = False
+        elif self.state == _OPEN:
+            window = self.window
+            if window.take():
+                self.out = window.arena
+                self.out_at = window.at
+                self.out_left = window.left
+                self._begun = False
         return self.out_left
 
     def wrote(self, count: int) -> None:
-        self.out_at += count
-        self.out_left -= count
+        left = self.out_left - count
+        self.out_left = left
         self._tx = self._begun = True
-        if not self.out_left:
+        if left:
+            self.out_at += count
+        else:
             self.window.written()
 
     def feed(self, buf: bytearray, count: int) -> None:
@@ -151,35 +143,36 @@ class Session:
         self._rx = True
 
     def next_event(self) -> int:
+        at = self._at
+        end = self._end
+        buf = self._in
+        reader = self.reader
         if self.inbound is not None:
             self.inbound.settle(self)
-        reader = self.reader
-        buf = self._in
-        while self._at < self._end and len(self.control) < _CONTROL:
-            at = self._at
+        if self.state == _OPEN and not reader.busy:
             # The common packet, a PUBACK in one piece, takes no detour.
-            if (
-                buf[at] == 0x40
-                and self._end - at > 3
-                and buf[at + 1] == 2
-                and not reader.busy
-                and self.state == _OPEN
-            ):
+            while end - at > 3 and buf[at] == 0x40 and buf[at + 1] == 2:
                 self._at = at + 4
-                if self.acked(buf[at + 2] << 8 | buf[at + 3], 0):
+                if self.window.acked(buf[at + 2] << 8 | buf[at + 3]):
+                    self.reason = 0
                     return ACKED
-                continue
-            self._at = reader.take(buf, at, self._end)
+                self.strays += 1
+                at += 4
+        if at < end:
+            return self._next(buf, at, end)
+        self.stalled = False
+        return NOTHING
+
+    def _next(self, buf: bytearray, at: int, end: int) -> int:
+        reader = self.reader
+        while at < end and len(self.control) < _CONTROL:
+            self._at = at = reader.take(buf, at, end)
             if reader.ready:
                 event = self._packet()
                 if event:
                     return event
+        self.stalled = at < end
         return NOTHING
-
-    @property
-    def stalled(self) -> bool:
-        """next_event() stopped because replies are waiting: write them, then call it again."""
-        return self._at < self._end
 
     def tick(self, now: int) -> int:
         """Keepalive and deadlines; `now` is time.ticks_ms(). Call it every second or so. Returns
@@ -190,8 +183,9 @@ class Session:
         if self._tx:
             self._tx = False
             self._tx_ms = now
-        if self._moved:
-            self._moved = False
+        if self.window.moved:
+            self.window.moved = False
+            self._heard = True
             self._moved_ms = now
         options = self.options
         if self.state == _OPENING:
@@ -208,7 +202,6 @@ class Session:
 
     def acked(self, pid: int, reason: int) -> bool:
         if self.window.acked(pid):
-            self._moved = True
             self.reason = reason
             return True
         self.strays += 1  # late, twice, or never ours: 4.3.2 gives no reason to hang up
@@ -224,7 +217,10 @@ class Session:
         """3.1.2.10. A ping after 3/4 of the interval in silence, in either direction, and half
         an interval for its answer: a half-open link is noticed within 1.25 intervals."""
         if self._pinging:
-            if self.reader.have - self._ping_have > 1024:  # a long packet is in the way
+            # A long packet, or many, may be in its way. Single bytes are no sign of life: they
+            # may be PINGRESPs, swallowed by a packet that claims to be long.
+            if self._heard or self.reader.have - self._ping_have > _PROGRESS:
+                self._heard = False
                 self._ping_ms = now
                 self._ping_have = self.reader.have
             return self._left(now, self._ping_ms, self.keepalive_ms // 2, "no_pingresp")
@@ -234,6 +230,7 @@ class Session:
             return left
         self.control.append(b"\xc0\0")
         self._pinging = True
+        self._heard = False
         self._ping_ms = now
         self._ping_have = self.reader.have
         return self.keepalive_ms // 2
@@ -254,6 +251,7 @@ class Session:
         reader = self.reader
         head = reader.head
         kind = head >> 4
+        self._heard = True
         if kind == 2 and self.state == _OPENING:
             return self._connack()
         if self.state != _OPEN:
@@ -272,7 +270,7 @@ class Session:
             return int(self.v5.packet(self))
         raise PeerError("malformed", head)  # 2.2.2: reserved flags and types
 
-    def need_inbound(self) -> Any:
+    def need_inbound(self) -> "Any":
         if self.inbound is None:
             from node.core.mqtt.inbound import Inbound
 
@@ -281,8 +279,8 @@ class Session:
 
     def _connack(self) -> int:
         reader = self.reader
-        if self.v5 is not None and self.v5.connack(self):
-            pass
+        if self.v5 is not None:
+            self.v5.connack(self)
         elif reader.head != 0x20 or reader.size != 2 or reader.body[0] > 1:
             raise PeerError("malformed", reader.head)
         elif reader.body[1]:
@@ -290,5 +288,5 @@ class Session:
         self.present = reader.body[0] == 1
         self.state = _OPEN
         self.pipeline = 65535
-        self._moved = True
+        self.window.open = self.window.moved = True
         return CONNECTED

@@ -2,14 +2,14 @@
 
 Theory. Publishes lie back to back in `arena` and stay there until their PUBACK, so what is
 resent after a reconnect is the very bytes sent before, in their order, with their packet id,
-plus the DUP flag (4.4); and neighbours go out with one write. Copies go through
-struct.pack_into with a prepared format: on MicroPython a slice is an allocation and a loop is
-forty times slower. The format pads the payload with zeros to a multiple of 64, so that few
-formats serve all lengths; the next packet overwrites the padding.
+plus the DUP flag (4.4); and neighbours go out with one write. Packets are made by one
+struct.pack_into with a format kept in the topic: on MicroPython a slice is an allocation and a
+loop is forty times slower. The padding it leaves is overwritten by the next packet.
 
 Invariants. Entries are in the order of their first transmission; entry k, counted from the
 oldest, has been written as a whole or in part iff k < sent + taking. A packet id of 0 marks an
-entry whose turn to leave the ring has not come. Once the formats exist, nothing is allocated.
+entry that was acknowledged out of turn. QoS 0 packets are `loose` bytes behind the last entry:
+never kept, never beside an unwritten entry. Once the formats exist, nothing is allocated.
 """
 
 from struct import pack_into
@@ -18,108 +18,142 @@ from micropython import const
 from node.core.errors import CallerError
 from node.core.mqtt.codec import Topic
 
-_GRAIN = const(64)
 _FLIGHT = const(1100)  # bytes per write: what one TCP segment carries
-_LONGEST = const(16383)  # a remaining length of two bytes
 
 
 class Window:
-    """Up to `count` unacknowledged publishes in `size` bytes."""
+    """Up to `slots` unacknowledged publishes in `size` bytes."""
 
-    def __init__(self, count: int, size: int) -> None:
+    def __init__(self, slots: int, size: int) -> None:
         self.arena = bytearray(size)
-        self.limit = count  # MQTT 5 brokers may lower it
+        self.limit = slots  # MQTT 5 brokers may lower it
+        self.longest = 268435455  # MQTT 5 brokers may bound a packet
+        self.open = False  # QoS 0 may be sent
+        self.tail = b""  # MQTT 5: the properties of every publish
         self.count = 0
         self.sent = 0  # entries written as a whole on this link
         self.taking = 0  # entries being written
-        self.at = 0  # what `take` or `scratch` found
+        self.loose = 0  # bytes of QoS 0
+        self.moved = False  # something was acknowledged, or became the oldest
+        self.at = 0  # what `take` found
         self.left = 0
         self.token: object = 0
         self.pid = 0  # given out last
+        self._leaving = False  # the loose bytes are being written
         self._size = size
-        self._slots = count
-        self._pids = [0] * count
-        self._offs = [0] * count
-        self._lens = [0] * count
-        self._tokens: list[object] = [0] * count
+        self._slots = slots
+        self._pids = [0] * slots
+        self._offs = [0] * slots
+        self._lens = [0] * slots
+        self._tokens: list[object] = [0] * slots
         self._first = 0
         self._top = 0
-        self._pads: list[str] = []
+        self._loose_at = 0
+
+    def publish(
+        self, topic: Topic, payload: bytes, qos: int = 1, retain: bool = False, token: object = 0
+    ) -> bool:
+        """Append one message, copying its payload; False when there is no room for it now."""
+        count = self.count
+        if self._leaving or (count >= self.limit or self.loose if qos else self.sent < count):
+            return False
+        first = 0x32 if qos else 0x30
+        if retain:
+            first += 1
+        if topic.first != first or topic.size != len(payload):
+            topic.prepare(len(payload), first, len(self.tail))
+            if topic.total > self.longest:
+                topic.size = -1
+                raise CallerError("too_large", len(payload))
+        at = self._place(topic.need)
+        if at < 0:
+            return False
+        total = topic.total
+        if not qos:
+            if not self.open:
+                return False
+            pack_into(topic.form, self.arena, at, topic.head, payload)
+            if not self.loose:
+                self._loose_at = at
+            self.loose += total
+        else:
+            pid = self.next_pid()
+            pack_into(topic.form, self.arena, at, topic.head, pid, payload)
+            i = self._first + count
+            if i >= self._slots:
+                i -= self._slots
+            self._pids[i] = pid
+            self._offs[i] = at
+            self._lens[i] = total
+            self._tokens[i] = token
+            self.count = count + 1
+            if not count:
+                self.moved = True
+        self._top = at + total
+        if len(self.tail) > 1:
+            self._put_tail(at + total - len(payload))
+        return True
 
     def next_pid(self) -> int:
         """2.3.1: 1 to 65535, none that is still in use."""
-        pid = self.pid
-        while True:
+        pid = self.pid + 1
+        while pid > 65535 or pid in self._pids:
             pid = pid + 1 if pid < 65535 else 1
-            if pid not in self._pids:
-                self.pid = pid
-                return pid
-
-    def scratch(self, topic: Topic, payload: bytes, first: int, tail: bytes) -> bool:
-        """Write a QoS 0 publish where the next entry will go, to be sent at once."""
-        at = self._place(topic.size + len(tail) + len(payload))
-        if at < 0:
-            return False
-        self.left = self._write(at, topic, payload, first, tail)
-        self.at = at
-        return True
-
-    def add(self, topic: Topic, payload: bytes, first: int, tail: bytes, token: object) -> bool:
-        """Append a QoS 1 publish, if there is room."""
-        count = self.count
-        if count >= self.limit:
-            return False
-        at = self._place(topic.size + len(tail) + len(payload))
-        if at < 0:
-            return False
-        i = self._first + count
-        if i >= self._slots:
-            i -= self._slots
-        self._pids[i] = self.next_pid()
-        self._offs[i] = at
-        self._lens[i] = size = self._write(at, topic, payload, first, tail)
-        self._tokens[i] = token
-        self._top = at + size
-        self.count = count + 1
-        return True
+        self.pid = pid
+        return pid
 
     def take(self, most: int = 65535) -> bool:
-        """Point `at`, `left` at the oldest unwritten entry and those lying right behind it."""
+        """Point `at`, `left` at what is to be written next: the oldest unwritten entry and those
+        lying right behind it, or the loose bytes."""
         k = self.sent
-        if k == self.count:
-            return False
-        i = self._index(k)
-        self.at = self._offs[i]
-        end = self.at + self._lens[i]
+        count = self.count
+        if k == count:
+            if not self.loose:
+                return False
+            self._leaving = True
+            self.at = self._loose_at
+            self.left = self.loose
+            return True
+        i = self._first + k
+        if i >= self._slots:
+            i -= self._slots
+        self.at = at = self._offs[i]
+        left = self._lens[i]
         k += 1
-        while k < self.count and k - self.sent < most and end - self.at < _FLIGHT:
+        while k < count and left < _FLIGHT and k - self.sent < most:
             i = self._index(k)
-            if self._offs[i] != end:
+            if self._offs[i] != at + left:
                 break
-            end += self._lens[i]
+            left += self._lens[i]
             k += 1
-        self.left = end - self.at
+        self.left = left
         self.taking = k - self.sent
         return True
 
     def written(self) -> None:
         """What `take` found has gone out."""
-        self.sent += self.taking
-        self.taking = 0
+        if self._leaving:
+            self._leaving = False
+            self.loose = 0
+        else:
+            self.sent += self.taking
+            self.taking = 0
 
     def acked(self, pid: int) -> bool:
         """PUBACK `pid`: its token is in `token`. False when no written entry has that id."""
         k = 0
         i = self._first
-        while self._pids[i] != pid or k >= self.sent + self.taking:
+        begun = self.sent + self.taking
+        while k >= begun or self._pids[i] != pid or not pid:
             k += 1
-            if k >= self.sent + self.taking:
+            if k >= begun:
                 return False
             i = self._index(k)
         self.token = self._tokens[i]
         self._tokens[i] = 0
         self._pids[i] = 0
-        while self.count and not self._pids[self._first]:
+        self.moved = True
+        if not k:
             self._drop()
         return True
 
@@ -127,69 +161,82 @@ class Window:
         """A new link: everything is to be written again, in order. What was written before (or
         `partly`, of what was being written) carries DUP (3.3.1.1); returns how many that is."""
         begun = self.sent + (self.taking if partly else 0)
-        again = 0
-        for k in range(begun):
+        kept = again = 0
+        for k in range(self.count):
             i = self._index(k)
             if self._pids[i]:
-                self.arena[self._offs[i]] |= 8
-                again += 1
-        self.sent = self.taking = 0
+                if k < begun:
+                    self.arena[self._offs[i]] |= 8
+                    again += 1
+                self._move(i, self._index(kept))
+                kept += 1
+        self.count = kept
+        self.sent = self.taking = self.loose = 0
+        self._leaving = False
         return again
 
+    def _move(self, i: int, j: int) -> None:
+        """Close the gap that an entry acknowledged out of turn has left."""
+        if i != j:
+            self._offs[j] = self._offs[i]
+            self._lens[j] = self._lens[i]
+            self._tokens[j] = self._tokens[i]
+            self._pids[j] = self._pids[i]
+            self._pids[i] = self._tokens[i] = 0
+
+    def entries(self) -> list[int]:
+        """The entries' indexes, oldest first, for packet() and replace()."""
+        return [self._index(k) for k in range(self.count)]
+
+    def packet(self, i: int) -> bytes:
+        return bytes(self.arena[self._offs[i] : self._offs[i] + self._lens[i]])
+
+    def replace(self, i: int, packet: bytes) -> None:
+        """Put a packet, which is not longer, in the place of another."""
+        self.arena[self._offs[i] : self._offs[i] + len(packet)] = packet
+        self._lens[i] = len(packet)
+
     def _drop(self) -> None:
-        self._first = self._index(1)
-        self.count -= 1
-        if self.sent:
-            self.sent -= 1
-        else:
-            self.taking -= 1
+        """The oldest entry leaves the ring, and those behind it that were only waiting."""
+        while True:
+            i = self._first + 1
+            self._first = i = 0 if i == self._slots else i
+            self.count -= 1
+            if self.sent:
+                self.sent -= 1
+            else:
+                self.taking -= 1
+            if not self.count or self._pids[i]:
+                return
 
     def _index(self, k: int) -> int:
         i = self._first + k
         return i - self._slots if i >= self._slots else i
 
-    def _place(self, size: int) -> int:
-        """Where a packet of `size` and its padding fit into the ring; -1 when nowhere, now."""
-        need = size + 5 + _GRAIN
-        if need > self._size or size > _LONGEST:
-            raise CallerError("too_large", size)
-        if not self.count:
+    def _place(self, need: int) -> int:
+        """Where `need` bytes fit into the ring; -1 when nowhere, now."""
+        if self.count:
+            at = self._top
+            bottom = self._offs[self._first]
+            if at <= bottom:
+                return at if bottom - at >= need else -1
+            if self._size - at >= need:
+                return at
+            if bottom < need or self.loose:
+                self._check(need)
+                return -1
             return 0
-        top = self._top
-        bottom = self._offs[self._first]
-        if top > bottom:
-            if self._size - top >= need:
-                return top
-            top = 0
-        return top if bottom - top >= need else -1
+        at = self._top if self.loose else 0
+        if self._size - at >= need:
+            return at
+        self._check(need)
+        return -1
 
-    def _write(self, at: int, topic: Topic, payload: bytes, first: int, tail: bytes) -> int:
-        """3.3: the packet, at `at`; returns its length. QoS 0 has no packet id: the format
-        writes one, and what follows overwrites it."""
-        arena = self.arena
-        rest = len(tail) + len(payload)
-        pid = self.pid
-        size = topic.size + rest
-        if first & 2:
-            size += 2
-        name = topic.name
-        if size < 128:
-            pack_into(topic.short, arena, at, first, size, topic.length, name, pid)
-            total = size + 2
-        else:
-            low = size & 127 | 128
-            pack_into(topic.long, arena, at, first, low, size >> 7, topic.length, name, pid)
-            total = size + 3
-        if rest:
-            at += total - rest
-            if tail:
-                pack_into(self._pad(len(tail)), arena, at, tail)
-                at += len(tail)
-            pack_into(self._pad(len(payload)), arena, at, payload)
-        return total
+    def _check(self, need: int) -> None:
+        if need > self._size:
+            raise CallerError("too_large", need)
 
-    def _pad(self, size: int) -> str:
-        grain = (size + _GRAIN - 1) // _GRAIN
-        while grain >= len(self._pads):
-            self._pads.append("%ds" % (len(self._pads) * _GRAIN))
-        return self._pads[grain]
+    def _put_tail(self, end: int) -> None:
+        start = end - len(self.tail)
+        for i in range(len(self.tail)):
+            self.arena[start + i] = self.tail[i]
