@@ -27,7 +27,7 @@ _LOOKAHEAD_BYTES = 32
 
 # Blocks kept for what grows on the device: /data without the outbox (identity, state, counters),
 # boot record, evidence, and one block for each of the two copy-on-write files that may be open.
-_STATE_BLOCKS = 20
+_STATE_BLOCKS = 16
 
 
 @dataclass(frozen=True)
