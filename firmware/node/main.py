@@ -11,13 +11,16 @@ import os
 
 import machine
 from loader import cbor, layout
-from node.core import wifi
+from node.core import record, wifi
 from node.core.clock import Clock
 from node.core.command import Gate
+from node.core.config import parse as parse_product
 from node.core.desired import DesiredState
 from node.core.health import HealthContract
 from node.core.log import Log
 from node.core.mqtt.codec import Options
+from node.core.outbox import Outbox, OutboxConfig
+from node.core.sampler import Sampler
 from node.core.update import Config as UpdateConfig
 from node.core.update import Update
 from node.hal import board, link, sntp, slotfiles, ticks, tls
@@ -27,8 +30,10 @@ from node.tasks import connect, identity
 from node.tasks.command import CommandTask
 from node.tasks.health import HealthTask
 from node.tasks.network import ClockTask, NetworkTask
+from node.tasks.publish import PublishSource
 from node.tasks.remote import Remote
 from node.tasks.report import Reporter
+from node.tasks.sense import SenseTask, columns_of, open_stations
 from node.tasks.supervise import Supervisor
 from node.tasks.update import Ports as UpdatePorts
 from node.tasks.update import UpdateTask
@@ -91,11 +96,12 @@ class Node:
             raise NotProvisioned("no " + _DEVICE)
         self.ticks = ticks.Ticks()
         self.log = Log(self.ticks.uptime_ms, sink=print)
-        self.product = _read_map(storage, boot.slot + "/product.cbor")
+        product = storage.read(boot.slot + "/product.cbor")
+        self.config = parse_product(product)
+        self.product = cbor.decode(product)
         self.identity = identity.Identity(storage, os.urandom, machine.unique_id())
         self.tls, self.certificate = self._make_tls()
         self.boot_number = self._count_boot()
-        self.seq = 0
         self.desired = DesiredState(storage, "/data/desired.cbor")
         self.desired.started(boot.cause in layout.FAULTS)
         self._make_clock()
@@ -155,7 +161,7 @@ class Node:
         self.ports = link.Ports(self.tls, feed, lambda: self.network.up)
         config = connect.Config(broker["host"], broker["port"], options)
         self.connection = connect.Connection(config, self.ports, self.log)
-        interval_s = self.desired.get("heartbeat_s", self._setting("telemetry", "heartbeat_s", 60))
+        interval_s = self.desired.get("heartbeat_s", self.config.heartbeat_s)
         self.reporter = Reporter(
             self.connection, self._heartbeat, self._state, self._stamp, interval_s
         )
@@ -182,7 +188,31 @@ class Node:
             self.log.info("identify: this board has no light")
 
     def _make_telemetry(self) -> None:
-        self.wiring = board.load("%s/boards/%s.cbor" % (self.boot.slot, self.boot.device["board"]))
+        slot, product = self.boot.slot, self.config
+        self.wiring = board.load("%s/boards/%s.cbor" % (slot, self.boot.device["board"]))
+        settings = OutboxConfig()
+        settings.segments = product.outbox_bytes // settings.segment_bytes
+        settings.policy = "thin" if product.outbox_policy == "thin" else "drop"
+        settings.keep = product.outbox_keep
+        settings.flush_ms = product.flush_ms
+        self.outbox = Outbox(self.storage, settings)
+        self.outbox.open()
+        schema_id = record.schema_id(self.storage.read(slot + "/schema.cbor"))
+        columns = columns_of(product)
+        self.sampler = Sampler(product, columns, (schema_id, self.boot_number))
+        stations = open_stations(product, self._buses(product))
+        ports = (self.ticks.uptime_ms, self.clock.offset_ms, self.log)
+        self.sense = SenseTask(product, stations, self.sampler, self.outbox, ports)
+        self.publisher = PublishSource(self.outbox, self.boot_number, self.clock.offset_ms)
+        self.connection.add_source(self.publisher)
+
+    def _buses(self, product) -> dict:
+        """The buses that sensors name; a part on a pin of its own has the empty name."""
+        found = {}
+        for sensor in product.sensors:
+            if sensor.bus not in found:
+                found[sensor.bus] = self.wiring.bus(sensor.bus) if sensor.bus else self.wiring
+        return found
 
     def _make_remote(self) -> None:
         gate = Gate(self.storage, "/data/commands.cbor", self.boot_number)
@@ -200,12 +230,16 @@ class Node:
         add("clock", self.clock_task)
         add("connection", self.connection)
         add("report", self.reporter)
+        add("sense", self.sense)
         add("command", self.commands)
         add("update", self.update_task)
         if self.boot.trial:
             add("health", self._health_task())
         self._say_hello()
         await self.supervisor.run()
+        self.sense.close_batch()
+        self.outbox.flush()
+        self.outbox.save()
         await self.connection.stop()
         self.radio.off()
 
@@ -264,8 +298,9 @@ class Node:
             self.reporter.event("evidence", entry, done)
 
     def _stamp(self) -> dict:
-        self.seq += 1
-        stamp = {"boot": self.boot_number, "seq": self.seq, "up": self.ticks.uptime_ms()}
+        seq = self.sampler.event_seq
+        self.sampler.event_seq = seq + 1
+        stamp = {"boot": self.boot_number, "seq": seq, "up": self.ticks.uptime_ms()}
         now_s = self.unix_s()
         if now_s is not None:
             stamp["ts"] = now_s
@@ -296,6 +331,9 @@ class Node:
             "restarts": self.supervisor.restarts,
             "mqtt": self.connection.counters,
             "wifi": [self.network.policy.joins, self.network.policy.losses],
+            "q": self.outbox.depth,
+            "box": [self.outbox.taken, self.outbox.delivered, self.outbox.dropped],
+            "sensors": self.sense.errors,
             "lost_log": self.log.dropped,
         }
         return facts

@@ -35,6 +35,10 @@ class Clock:
     def known(self) -> bool:
         return self._offset_ms is not None
 
+    def offset_ms(self) -> int | None:
+        """Unix time minus uptime, or None."""
+        return self._offset_ms
+
     def unix_ms(self, up_ms: int) -> int | None:
         return None if self._offset_ms is None else self._offset_ms + up_ms
 

@@ -8,8 +8,8 @@ i2c [scl, sda], spi [sck, mosi, miso], uart [tx, rx], onewire [pin]; `pins` maps
 
 import machine
 from loader import cbor
+from node.hal.i2c import I2cBus
 
-_I2C_HZ = 100000
 _SPI_HZ = 1000000
 _UART_BAUD = 9600
 
@@ -39,10 +39,6 @@ class Board:
     def adc(self, name: str):
         return machine.ADC(machine.Pin(self._number(name)))
 
-    def bus_pins(self, name: str) -> list:
-        """The pins of a bus as machine.Pin objects: for clocking a held bus free."""
-        return [machine.Pin(number) for number in self._pins(name)]
-
     def _number(self, name: str) -> int:
         number = self.data.get("pins", {}).get(name)
         if number is None and name[:4] == "gpio" and name[4:].isdigit():
@@ -61,7 +57,7 @@ class Board:
         pins = [machine.Pin(number) for number in self._pins(name)]
         kind, number = _split(name)
         if kind == "i2c":
-            return machine.I2C(number, scl=pins[0], sda=pins[1], freq=_I2C_HZ)
+            return I2cBus(number, pins[0], pins[1])
         if kind == "spi":
             return machine.SPI(number, _SPI_HZ, sck=pins[0], mosi=pins[1], miso=pins[2])
         if kind == "uart":
