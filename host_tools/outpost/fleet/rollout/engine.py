@@ -2,8 +2,8 @@
 
     observe(observation)     something a device said, or that it was heard at all
     tick(now_ms)             time passed; returns when it wants to be called again at the latest
-    output()                 what is to be done now: offers, take-backs, notes
-    changed()                devices whose record changed since the last call, to be stored
+    pending()                what is to be done now: offers, take-backs, notes
+    unsaved                  devices whose record changed; settle() when both are on disk
 
 Theory: success is a device's own report of running the release confirmed; everything else that ends
 is a failure, silence included.  A stage opens when the one before has `success_rate` of its devices
@@ -310,13 +310,18 @@ class Rollout:
         wanted = self.stage if stage is None else stage
         return Tally.of([m for m in self.members.values() if m.stage == wanted])
 
-    def output(self) -> list[Action]:
-        actions, self._actions = self._actions, []
-        return actions
+    def pending(self) -> list[Action]:
+        """What is to be done, in order; stays until `settle`, so that a failed step is repeated."""
+        return list(self._actions)
 
-    def changed(self) -> set[str]:
-        changed, self._changed = self._changed, set()
-        return changed
+    @property
+    def unsaved(self) -> set[str]:
+        return self._changed
+
+    def settle(self) -> None:
+        """The pending actions and the changed records have been stored."""
+        self._actions = []
+        self._changed = set()
 
     def to_json(self) -> dict[str, Any]:
         return {"plan": self.plan.to_json(), "state": self.state, "reason": self.reason,

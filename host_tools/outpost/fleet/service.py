@@ -1,0 +1,74 @@
+"""What the API and the pages act on: one fleet with its running parts."""
+
+import contextlib
+import hmac
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loader import cbor
+from outpost.errors import ExitCode, OutpostError
+from outpost.fleet.dispatch import Dispatcher
+from outpost.fleet.fleet import Fleet, now_ms
+from outpost.fleet.registry import Command, Registry, Release
+
+CHECK_TTL_S = 7 * 86_400
+
+
+class Service:
+    """`send(topic, payload)` reaches the broker; `reload_broker` makes revocations take effect."""
+
+    def __init__(self, fleet: Fleet, send: Callable[[str, bytes], None],
+                 reload_broker: Callable[[], None]) -> None:
+        self.fleet = fleet
+        self.rollouts = Dispatcher(fleet.registry, fleet.heads, self._ask_to_check)
+        self.token = fleet.token
+        self.backlog: Callable[[], int] = lambda: 0
+        self.restarts: Callable[[], int] = lambda: 0
+        self._send = send
+        self._reload_broker = reload_broker
+
+    @property
+    def registry(self) -> Registry:
+        return self.fleet.registry
+
+    @property
+    def reading_is_open(self) -> bool:
+        return self.fleet.config.host in ("127.0.0.1", "::1", "localhost")
+
+    def is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+    def send_command(self, device_id: str, cmd: str, args: dict[str, Any],
+                     ttl_s: int) -> Command:
+        """Queued by the broker while the device sleeps; its answer is stored by ingest."""
+        device = self.registry.devices.get(device_id)
+        if device.state != "active":
+            raise OutpostError("not-active", f"{device_id} is {device.state}", None,
+                               ExitCode.REFUSED)
+        issued_ms = now_ms()
+        command = Command(secrets.token_hex(8), device_id, cmd, args, issued_ms,
+                          issued_ms + ttl_s * 1000)
+        body = {"id": command.id, "cmd": cmd, "args": args, "exp": command.expires_ms // 1000}
+        try:
+            payload = cbor.encode(body)
+        except (TypeError, ValueError) as error:
+            raise OutpostError("command-args", f"a device cannot read these arguments: {error}",
+                               "use whole numbers, text, lists and maps",
+                               ExitCode.USAGE) from None
+        self.registry.commands.add(command)
+        self._send(f"v1/{device_id}/down/command", payload)
+        return command
+
+    def retire(self, device_id: str, actor: str = "api") -> None:
+        self.fleet.retire(device_id, actor)
+        self._reload_broker()
+
+    def publish(self, folder: str | Path, actor: str = "local") -> Release:
+        return self.fleet.publish(Path(folder), actor)
+
+    def _ask_to_check(self, device_id: str) -> None:
+        """A hint: a device that misses it looks by itself, later."""
+        with contextlib.suppress(OutpostError):
+            self.send_command(device_id, "check-update", {}, CHECK_TTL_S)
