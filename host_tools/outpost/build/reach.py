@@ -54,11 +54,23 @@ def reachable(tree: Tree, modules: list[str], package: str = "node") -> dict[str
         found[name] = tree.files[name]
         waiting.extend(_parents(module))
         waiting.extend(_imports(tree.files[name], module, name.endswith("/__init__.py")))
+    # MicroPython takes a folder without __init__ for an empty package (py/builtinimport.c): one
+    # that holds a docstring only would cost each slot a block, and heap.
+    found = {name: path for name, path in found.items() if not _is_empty_package(path)}
     for module in modules:
         if tree.file_of(module) is None:
             message = f"the application has no module {module}"
             raise OutpostError("module-missing", message, "correct product.toml", exit_code=2)
     return found
+
+
+def _is_empty_package(path: Path) -> bool:
+    if path.name != "__init__.py":
+        return False
+    body = ast.parse(path.read_bytes(), path.name).body
+    return all(
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body
+    )
 
 
 def _parents(module: str) -> Iterator[str]:
