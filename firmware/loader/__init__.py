@@ -1,1 +1,1 @@
-"""The boot loader: verifies a slot, starts it, and takes it back when it fails. Never updated in the field."""
+"""The boot loader: verifies a slot, starts it, takes it back when it fails; never updated."""

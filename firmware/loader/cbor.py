@@ -1,20 +1,22 @@
-"""Deterministic CBOR (RFC 8949 section 4.2.1): integers, byte and text strings, arrays, maps, booleans and null.
+"""Deterministic CBOR (RFC 8949 section 4.2.1): integers, strings, arrays, maps, booleans, null.
 
-Owns the only CBOR decoder of the device. Invariants: one value has one encoding, so anything else is refused
-(not minimal, indefinite, unsorted, duplicate, trailing); no length is believed before it is compared with the bytes
-that are left; depth and number of items are bounded, so a hostile document costs bounded stack and heap.
-Floats and tags are left out on purpose: scale to integers; COSE's one tag is stripped by `trust`.
+Owns the only CBOR decoder of the device. Invariants: one value has one encoding, so anything else
+is refused (not minimal, indefinite, unsorted, duplicate, trailing); no length is believed before
+it is compared with the bytes that are left; depth and number of items are bounded, so a hostile
+document costs bounded stack and heap. Floats and tags are left out on purpose: scale to integers;
+COSE's one tag is stripped by `trust`.
 """
+
+from micropython import const
 
 from loader import layout
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+_MAX_ITEMS = const(1024)  # CBOR items in one document
+_MAX_DEPTH = const(6)  # nesting of CBOR items
 
 
 class VerifyError(Exception):
-    """Bytes that must not be used. `code` is one of layout's reasons; `detail` is for people."""
+    """Bytes that must not be used. `code` is a reason of layout's; `detail` is for people."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code, detail)
@@ -22,135 +24,117 @@ class VerifyError(Exception):
         self.detail = detail
 
 
+def refuse(wrong: object, code: str, detail: str = "") -> None:
+    """Raise VerifyError if something is wrong."""
+    if wrong:
+        raise VerifyError(code, detail)
+
+
 class _Reader:
-    def __init__(self, data: "Any", view: bool) -> None:
+    def __init__(self, data: "layout.Buffer", view: bool) -> None:
         self.data = memoryview(data)
-        self.pos = 0
-        self.items = layout.MAX_ITEMS
+        self.at = 0
+        self.items = _MAX_ITEMS
         self.view = view  # byte strings as views of `data` instead of copies
 
     def take(self, size: int) -> memoryview:
-        start = self.pos
-        if size > len(self.data) - start:
-            raise VerifyError("cbor-short")
-        self.pos = start + size
-        return self.data[start : start + size]
+        self.at += size
+        refuse(self.at > len(self.data), "cbor-short")
+        return self.data[self.at - size : self.at]
 
-    def head(self) -> "tuple[int, int]":
-        """The major type and the argument of the next item (RFC 8949 section 3)."""
+    def item(self, depth: int) -> "layout.Item":
+        self.items -= 1
+        refuse(depth == 0 or self.items < 0, "cbor-limit")
+        # the head: major type and argument (RFC 8949 section 3)
         first = self.take(1)[0]
-        value = first & 31
-        if value > 27:
-            raise VerifyError("cbor-form")
+        major, value = first >> 5, first & 31
+        refuse(value > 27 or major == 6, "cbor-form")
         if value > 23:
             size = 1 << (value - 24)
             value = int.from_bytes(self.take(size), "big")
             # shortest form: 1 byte holds 24.., 2 hold 256.., 4 hold 65536.., 8 hold 2**32..
-            if value < 24 or (size > 1 and value >> (4 * size) == 0):
-                raise VerifyError("cbor-minimal")
-        return first >> 5, value
-
-    def item(self, depth: int) -> "Any":
-        self.items -= 1
-        if depth == 0 or self.items < 0:
-            raise VerifyError("cbor-limit")
-        major, value = self.head()
-        if major == 0:
-            return value
-        if major == 1:
-            return -1 - value
+            refuse(value < 24 or (size > 1 and value >> (4 * size) == 0), "cbor-minimal")
+        if major < 2:
+            return -1 - value if major else value
+        if major == 7:
+            refuse(not 20 <= value <= 22, "cbor-form")
+            return (False, True, None)[value - 20]
+        # of the rest, each byte or item takes at least a byte
+        refuse(value > len(self.data) - self.at, "cbor-short")
         if major == 2:
-            part = self.take(value)
-            return part if self.view else bytes(part)
+            return self.take(value) if self.view else bytes(self.take(value))
         if major == 3:
             try:
                 return str(self.take(value), "utf-8")
             except UnicodeError:
                 raise VerifyError("cbor-text")
-        if major == 7 and 20 <= value <= 22:
-            return (False, True, None)[value - 20]
-        if major > 5:
-            raise VerifyError("cbor-form")
-        if value > len(self.data) - self.pos:  # an item is at least a byte
-            raise VerifyError("cbor-short")
         if major == 4:
             return [self.item(depth - 1) for _ in range(value)]
         return self.map(value, depth - 1)
 
-    def map(self, count: int, depth: int) -> "dict[Any, Any]":
+    def map(self, count: int, depth: int) -> "layout.Map":
         result = {}
         last = b""
         for _ in range(count):
-            start = self.pos
+            start = self.at
             key = self.item(depth)
-            raw = bytes(self.data[start : self.pos])
-            if type(key) not in (int, str, bytes):
-                raise VerifyError("cbor-form")
-            if raw <= last:
-                raise VerifyError("cbor-order")
+            raw = bytes(self.data[start : self.at])
+            refuse(type(key) not in (int, str, bytes), "cbor-form")
+            refuse(raw <= last, "cbor-order")
             last = raw
             result[key] = self.item(depth)
         return result
 
 
-def decode(data: "bytes | bytearray | memoryview", view: bool = False) -> "Any":
-    """The value encoded in `data`, all of it; VerifyError when there is any other way to read it."""
+def decode(data: "layout.Buffer", view: bool = False) -> "layout.Item":
+    """The value in `data`, all of it; VerifyError when there is any other way to read it."""
     reader = _Reader(data, view)
-    value = reader.item(layout.MAX_DEPTH)
-    if reader.pos != len(reader.data):
-        raise VerifyError("cbor-trailing")
+    value = reader.item(_MAX_DEPTH)
+    refuse(reader.at != len(reader.data), "cbor-trailing")
     return value
 
 
-def check(value: "Any", fields: "tuple[tuple[str, type], ...]") -> "dict[str, Any]":
-    """`value` itself, once it is a map with the listed fields, each of exactly the listed type."""
-    if type(value) is not dict:
-        raise VerifyError("field", "not a map")
-    for name, kind in fields:
-        if type(value.get(name)) is not kind:
-            raise VerifyError("field", name)
-    return value
+def kinds(value: object) -> "list[type] | None":
+    """The types of a list's items; None when it is no list."""
+    return [type(item) for item in value] if isinstance(value, list) else None
+
+
+def check(value: "layout.Item", fields: str) -> "layout.Map":
+    """`value` itself, once it is a map with these fields ("name type ..."), each of that type."""
+    refuse(type(value) is not dict, "field", "not a map")
+    words = fields.split()
+    for name, kind in zip(words[::2], words[1::2]):
+        refuse(type(value.get(name)).__name__ != kind, "field", name)
+    return value  # type: ignore[no-any-return]
 
 
 def prefix(major: int, value: int) -> bytes:
     """The head of an item: its type and, in the shortest form, its length or value."""
+    major <<= 5
     if value < 24:
-        return bytes((major << 5 | value,))
-    size = 1
-    info = 24
-    while value >> (8 * size):
-        size *= 2
+        return bytes((major | value,))
+    info = 0
+    while value >> (8 << info):
         info += 1
-    return bytes((major << 5 | info,)) + value.to_bytes(size, "big")
+    return bytes((major | 24 + info,)) + value.to_bytes(1 << info, "big")
 
 
-def _put(out: bytearray, value: "Any") -> None:
-    if value is None or value is True or value is False:
-        out.append(0xF6 if value is None else 0xF5 if value else 0xF4)
-    elif isinstance(value, int):
-        out.extend(prefix(0, value) if value >= 0 else prefix(1, -1 - value))
-    elif isinstance(value, str):
-        text = value.encode()
-        out.extend(prefix(3, len(text)))
-        out.extend(text)
-    elif isinstance(value, (bytes, bytearray, memoryview)):
-        out.extend(prefix(2, len(value)))
-        out.extend(value)
-    elif isinstance(value, (list, tuple)):
-        out.extend(prefix(4, len(value)))
-        for item in value:
-            _put(out, item)
-    elif isinstance(value, dict):
-        out.extend(prefix(5, len(value)))
-        for raw, key in sorted([(encode(key), key) for key in value]):
-            out.extend(raw)
-            _put(out, value[key])
-    else:
-        raise TypeError("cbor")
-
-
-def encode(value: "Any") -> bytes:
+def encode(value: "layout.Item") -> bytes:
     """The one deterministic encoding of `value`. TypeError for a type that is not listed above."""
-    out = bytearray()
-    _put(out, value)
-    return bytes(out)
+    kind = type(value)
+    if kind is bool or value is None:
+        return b"\xf6" if value is None else b"\xf5" if value else b"\xf4"
+    if kind is int:
+        return prefix(1, -1 - value) if value < 0 else prefix(0, value)
+    if kind is str:
+        value = value.encode()
+        return prefix(3, len(value)) + bytes(value)
+    if kind in (bytes, bytearray, memoryview):
+        return prefix(2, len(value)) + bytes(value)
+    if kind in (list, tuple):
+        return prefix(4, len(value)) + b"".join([encode(item) for item in value])
+    if kind is dict:
+        # no key's encoding is the start of another's, so sorting the pairs sorts the keys
+        pairs = sorted([encode(key) + encode(value[key]) for key in value])
+        return prefix(5, len(value)) + b"".join(pairs)
+    raise TypeError("cbor")

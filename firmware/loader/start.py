@@ -1,145 +1,119 @@
-"""The first Python of ours that runs: the reset cause, the slot, the watchdog, the application, and what if it fails.
+"""The first Python of ours that runs: reset cause, slot, watchdog, application, and if it fails.
 
-Started by /main.py as `loader.start.run()`, after /boot.py has pinned sys.path: a hashlib.py on the flash must not
-stand in for the builtin that verifies it. Everything the loader needs is imported here, before a slot is on the path.
+Started by /main.py as `loader.start.run()`, after /boot.py has pinned sys.path: a hashlib.py on
+the flash must not stand in for the builtin that verifies it. Everything the loader needs is
+imported here, before a slot is on the path.
 """
 
 import gc
-import hashlib
 import os
 import sys
 
-from loader import cbor, handover, layout, record
+from micropython import const
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from loader import cbor, layout, record, trust
+from loader.handover import Boot
 
-_WATCHDOG_MS = 8000  # an RP2040's watchdog ends at 8388 ms
-_NOTES = {
-    layout.EXCEPTION: layout.EXCEPTION,
-    layout.UNHEALTHY: layout.UNHEALTHY,
-    "sleep": layout.DEEP_SLEEP,
-}
+_TRACE_BYTES = const(1000)  # kept of a traceback: its end
+_CAUSES = "PWRON power_on BROWNOUT brown_out DEEPSLEEP deep_sleep WDT watchdog SOFT soft"
+
+_BOARD = const("product str board str chip str hw int slot_budget int wdt_ms int")
+
+safe: "Boot | None" = None  # in safe mode: what the REPL has to work with
 
 
-def device_facts(base: str) -> "dict[str, Any]":
-    """board.cbor, and what the interpreter says of itself. A damaged board file matches no release: safe mode."""
-    runtime = sys.implementation
+def device_facts(base: str) -> "layout.Map":
+    """board.cbor, and what the interpreter says of itself. A damaged file matches no release."""
     try:
-        facts = cbor.check(cbor.decode(record.read(base + layout.BOARD)), layout.BOARD_FIELDS)
+        facts = cbor.check(cbor.decode(record.read(base + layout.BOARD)), _BOARD)
     except cbor.VerifyError:
-        facts = {"product": "", "board": "", "chip": "", "hw": 0, "slot_budget": 0, "wdt_ms": 0}
-    facts["mpy"] = getattr(runtime, "_mpy", 0) & 0xFF
-    facts["micropython"] = list(runtime[1][:3])  # type: ignore[index]
+        facts = {"product": "", "board": ""}
+    facts["mpy"] = getattr(sys.implementation, "_mpy", 0) & 0xFF
+    facts["micropython"] = list(sys.implementation[1][:3])  # type: ignore[index]
     facts["build"] = sys.version
     return facts
 
 
-def hardware_cause(machine: "Any") -> str:
+def hardware_cause(machine: "layout.Item") -> str:
     """machine.reset_cause() by one set of names. ESP32 reports a brown-out as a power-on."""
-    value = machine.reset_cause()
-    for name, cause in (
-        ("PWRON_RESET", layout.POWER_ON),
-        ("BROWNOUT_RESET", layout.BROWN_OUT),
-        ("DEEPSLEEP_RESET", layout.DEEP_SLEEP),
-        ("WDT_RESET", layout.WATCHDOG),
-        ("SOFT_RESET", layout.SOFT),
-    ):
-        if getattr(machine, name, None) == value:
+    words = _CAUSES.split()
+    for name, cause in zip(words[::2], words[1::2]):
+        if getattr(machine, name + "_RESET", None) == machine.reset_cause():
             return cause
-    return layout.HARD
+    return "hard"
 
 
 def reset_cause(base: str, hardware: str) -> "tuple[str, str]":
     """(cause, reason): what the hardware says, refined by the note that the last run left.
 
-    machine.reset() reads as a watchdog reset on RP2 and as a hard one on ESP32, like a panic; only the note tells them
-    apart. A note does not outrank a loss of power between writing it and the reset.
+    machine.reset() reads as a watchdog reset on RP2 and as a hard one on ESP32, like a panic; only
+    the note tells them apart. It does not outrank a loss of power between its writing and the
+    reset.
     """
-    reason = str(record.read(base + layout.NOTE, 32), "utf-8")
-    if not reason or hardware not in (layout.WATCHDOG, layout.HARD, layout.SOFT):
+    reason = record.read(base + layout.NOTE).decode()
+    if not reason or hardware not in ("watchdog", "hard", "soft"):
         return hardware, ""
-    return _NOTES.get(reason, layout.PLANNED), reason
-
-
-def ensure_secret(base: str, unique: bytes) -> None:
-    """Make the device's secret once. RP2's urandom is raw oscillator bits: condense many of them."""
-    if len(record.read(base + layout.SECRET, 64)) != 32:
-        record.write(base + layout.SECRET, hashlib.sha256(os.urandom(1024) + unique).digest())
+    if reason == "sleep":
+        return "deep_sleep", reason
+    return reason if reason in layout.FAULTS else "planned", reason
 
 
 def traceback_text(base: str, error: BaseException) -> str:
-    """The end of the traceback, by way of a file: it may not fit the heap that has just run out."""
-    path = base + layout.TRACE
+    """The end of the traceback, by way of the file that evidence is written to next.
+
+    Not in memory: it may be memory that has run out.
+    """
+    path = base + layout.EVIDENCE + layout.TMP
     with open(path, "w") as f:
         sys.print_exception(error, f)  # type: ignore[attr-defined]
-    with open(path, "rb") as f:
-        f.seek(max(0, os.stat(path)[6] - layout.MAX_TRACE))
-        text = f.read(layout.MAX_TRACE)
-    return "".join([chr(byte) if 32 <= byte < 127 or byte == 10 else "?" for byte in text])
-
-
-def safe_mode(boot: "handover.Boot") -> None:
-    """Nothing can be executed: say why and leave the REPL, from which a signed release can be installed.
-
-    Hook: `loader.start.safe` is then the Boot object (its accept_* and activate() work, staging is "/a"); the watchdog is not armed.
-    """
-    global safe
-    safe = boot
-    print("outpost: safe mode; no slot holds a release that may run")
-    for entry in boot.evidence():
-        print("outpost:", entry["cause"], entry["stage"], entry["text"])
-
-
-safe = None  # type: handover.Boot | None
+    return "".join([chr(byte) for byte in record.read(path)[-_TRACE_BYTES:]])
 
 
 def run(base: str = "") -> None:
-    """Boot. Returns only in safe mode, or raises KeyboardInterrupt to a developer at the REPL."""
+    """Boot. Returns in safe mode only; raises KeyboardInterrupt to a developer at the REPL."""
+    global safe
     import machine  # type: ignore[import-not-found]  # here, so that a host can import the rest
 
     sys.path[:] = [".frozen", base + layout.HOME]
-    ensure_secret(base, machine.unique_id())
-    cause, reason = reset_cause(base, hardware_cause(machine))
-    boot = handover.Boot(base, device_facts(base), cause, reason)
+    if len(record.read(base + layout.SECRET)) != 32:
+        # made once; RP2's urandom is raw oscillator bits: condense many of them
+        record.write(base + layout.SECRET, trust.sha256(os.urandom(1024) + machine.unique_id()))
+    boot = Boot(base, device_facts(base), *reset_cause(base, hardware_cause(machine)))
     boot.reset = machine.reset
-    boot.hardware_tells_sleep = hasattr(machine, "DEEPSLEEP_RESET")
     ready = boot.select()
     if record.read(base + layout.NOTE):
-        os.remove(
-            base + layout.NOTE
-        )  # after the record: a cut between them is a power-on, which outranks the note
+        # after the record: a cut between them is a power-on, which outranks the note
+        os.remove(base + layout.NOTE)
     if not ready:
-        safe_mode(boot)
+        # Hook: accept_*() and activate() of `loader.start.safe` install a signed release, from
+        # the REPL, into `safe.staging`; the watchdog is not armed.
+        safe = boot
+        print("outpost: safe mode", boot.evidence())
         return
-    timeout_ms = boot.device.get("wdt_ms", _WATCHDOG_MS)
-    if timeout_ms:
-        boot.watchdog = machine.WDT(timeout=timeout_ms)
+    if boot.device["wdt_ms"]:
+        boot.watchdog = machine.WDT(timeout=boot.device["wdt_ms"])
     sys.path.append(boot.slot)
     gc.collect()
     execute(boot)
     machine.reset()
 
 
-def execute(boot: "handover.Boot") -> None:
+def execute(boot: Boot) -> None:
     """Run the application until it fails; it has no other way to end."""
-    stage = "import"
+    stage, text = "import", "returned"
     try:
-        import node.main  # type: ignore[import-not-found]  # from the slot, now the last entry of the path
+        import node.main  # from the slot, now the last entry of the path
 
         stage = "run"
         node.main.run(boot)
-        boot.fail(layout.EXCEPTION, stage, "returned")
     except KeyboardInterrupt:
-        boot.plan_reset(
-            "interrupt"
-        )  # the watchdog goes on on RP2: that reset is not the release's fault
+        # the watchdog goes on on RP2: that reset is not the release's fault
+        boot.plan_reset("interrupt")
         raise
     except BaseException as error:  # noqa: BLE001 - SystemExit and MemoryError too
         gc.collect()
         try:
             text = traceback_text(boot.base, error)
         except OSError:
-            text = repr(error)[: layout.MAX_TRACE]
-        boot.fail(layout.EXCEPTION, stage, text)
+            text = repr(error)[:_TRACE_BYTES]
+    boot.fail("exception", stage, text)

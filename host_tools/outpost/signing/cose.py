@@ -54,7 +54,7 @@ def role_of(data: bytes) -> str | None:
 def sign(role: str, data: bytes, *signers: Signer) -> bytes:
     """`data` (a payload, or a document that others have signed) with a signature by each of `signers` added.
 
-    A signer who has signed already is not added twice; more than MAX_SIGNATURES are refused.
+    A signer who has signed already is not added twice; what a device could not take apart is refused.
     """
     payload, pairs = (data, []) if role_of(data) is None else signatures_of(role, data)
     for signer in signers:
@@ -62,14 +62,12 @@ def sign(role: str, data: bytes, *signers: Signer) -> bytes:
         if kid not in [other for other, _ in pairs]:
             pairs.append((kid, signer.sign(to_be_signed(role, kid, payload))))
     document = assemble(role, payload, pairs)
-    if len(pairs) > layout.MAX_SIGNATURES or len(document) > layout.MAX_DOCUMENT_BYTES:
-        raise OutpostError(
-            "doc-size",
-            f"the document has {len(document)} bytes and {len(pairs)} signatures, "
-            f"a device takes {layout.MAX_DOCUMENT_BYTES} and {layout.MAX_SIGNATURES}",
-            "make it smaller",
-            ExitCode.USAGE,
-        )
+    try:
+        trust.unwrap(role, document)
+    except VerifyError as error:
+        sizes = f"{len(document)} bytes and {len(pairs)} signatures"
+        message = f"a device would refuse a document of {sizes}: {error.code}"
+        raise OutpostError(error.code, message, "make it smaller", ExitCode.USAGE) from error
     return document
 
 

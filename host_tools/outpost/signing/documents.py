@@ -24,6 +24,21 @@ class Role:
     era: int = 0
 
 
+CARRIED_FIELDS = (
+    "config bytes "  # SHA-256 of the configuration it was built from
+    "sbom bytes "  # SHA-256 of its bill of materials
+    "source str "  # revision of the source it was built from
+)
+"""Fields of a release that a device carries and does not read."""
+HEALTH_FIELDS = (
+    "deadline_s int "  # seconds of running within which the release must be found healthy
+    "publishes int "  # acknowledged publishes before it is
+    "heap_floor int "  # free bytes of heap it must leave
+    "connected bool "  # whether it must have been connected
+)
+"""The health contract of a release, read by the application (node.core.health)."""
+
+
 def _refused(kind: str, error: VerifyError) -> OutpostError:
     return OutpostError(
         error.code,
@@ -59,12 +74,12 @@ def root_roles(payload: bytes) -> tuple[int, dict[str, Role]]:
 
 
 def release(fields: Mapping[str, Any], files: Iterable[tuple[str, int, bytes]]) -> bytes:
-    """Payload of a release. `fields` are layout.RELEASE_FIELDS but "files", and "runtime" where there is one."""
+    """Payload of a release. `fields` are layout.RELEASE_FIELDS and CARRIED_FIELDS but "files", and "runtime" where there is one."""
     payload = cbor.encode({**fields, "files": [list(entry) for entry in sorted(files)]})
     try:
         parsed = trust.parse_release(payload)
-        if "runtime" in parsed:
-            cbor.check(parsed["runtime"], layout.RUNTIME_FIELDS)
+        cbor.check(parsed, CARRIED_FIELDS)
+        cbor.check(parsed["health"], HEALTH_FIELDS)
     except VerifyError as error:
         raise _refused("release", error) from error
     return payload

@@ -13,16 +13,18 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from loader import layout
-
 from ..errors import ExitCode, OutpostError
+
+KEY_BYTES = 384
+EXPONENT = 65537
+"""RSA-3072 with this exponent is all a device takes (loader.trust)."""
 
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 
 
 def key_id(modulus: bytes) -> bytes:
     """A key's id: the first 8 bytes of SHA-256 of the modulus, big-endian, without any DER around it."""
-    return hashlib.sha256(modulus).digest()[: layout.KID_BYTES]
+    return hashlib.sha256(modulus).digest()[:8]
 
 
 class Signer(Protocol):
@@ -46,7 +48,7 @@ class PublicKey:
 
     def verify(self, message: bytes, signature: bytes) -> None:
         """cryptography's own PSS; raises InvalidSignature."""
-        numbers = rsa.RSAPublicNumbers(layout.EXPONENT, int.from_bytes(self.modulus, "big"))
+        numbers = rsa.RSAPublicNumbers(EXPONENT, int.from_bytes(self.modulus, "big"))
         numbers.public_key().verify(signature, message, _PSS, hashes.SHA256())
 
     def save(self, path: Path) -> None:
@@ -66,7 +68,7 @@ class PublicKey:
                 "give a .pub.json file",
                 ExitCode.USAGE,
             ) from error
-        if len(key.modulus) != layout.KEY_BYTES or record.get("kid") != key.kid.hex():
+        if len(key.modulus) != KEY_BYTES or record.get("kid") != key.kid.hex():
             raise OutpostError(
                 "key-file",
                 f"{path}: the key does not match its id",
@@ -81,7 +83,7 @@ class SigningKey:
 
     def __init__(self, private: rsa.RSAPrivateKey) -> None:
         numbers = private.public_key().public_numbers()
-        if private.key_size != 8 * layout.KEY_BYTES or numbers.e != layout.EXPONENT:
+        if private.key_size != 8 * KEY_BYTES or numbers.e != EXPONENT:
             raise OutpostError(
                 "key-kind",
                 "not an RSA-3072 key with exponent 65537",
@@ -89,7 +91,7 @@ class SigningKey:
                 ExitCode.USAGE,
             )
         self._private = private
-        self.public = PublicKey(numbers.n.to_bytes(layout.KEY_BYTES, "big"))
+        self.public = PublicKey(numbers.n.to_bytes(KEY_BYTES, "big"))
 
     def __repr__(self) -> str:
         return f"SigningKey({self.kid.hex()})"
@@ -108,11 +110,7 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> "SigningKey":
-        return cls(
-            rsa.generate_private_key(
-                public_exponent=layout.EXPONENT, key_size=8 * layout.KEY_BYTES
-            )
-        )
+        return cls(rsa.generate_private_key(public_exponent=EXPONENT, key_size=8 * KEY_BYTES))
 
     def save(self, path: Path, passphrase: bytes | None, plain: bool = False) -> None:
         """Write `path` (never over an existing file) and the public half beside it (.pub.json)."""

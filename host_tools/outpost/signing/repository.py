@@ -10,7 +10,7 @@ import hashlib
 import zlib
 from pathlib import Path
 
-from loader import layout, trust
+from loader import trust
 
 from ..errors import ExitCode, OutpostError
 from .cose import replace
@@ -70,7 +70,7 @@ class Repository:
 
     def add_head(self, name: str, document: bytes) -> bool:
         trust.unwrap("head", document)
-        if not name or len(name) > layout.MAX_PATH or "/" in name or name.startswith("."):
+        if not name or len(name) > 64 or "/" in name or name.startswith("."):
             raise OutpostError(
                 "head-name",
                 f"{name!r} cannot be the name of a head",
