@@ -4,6 +4,7 @@ BIN := .venv/bin
 PY := $(BIN)/python
 PYTEST_FLAGS ?= -n 2 --dist loadfile
 ONESHOT ?=
+URL ?= http://127.0.0.1:8000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock test check demo faults bench load rollout-sim screenshots docs clean distclean
@@ -38,7 +39,7 @@ rollout-sim: setup ## Simulate rollouts over large fleets in virtual time
 	@$(PY) -m tests.bench.rollout_sim $(ARGS)
 
 screenshots: setup ## Render the demo's pages to docs/images with chromium
-	@$(PY) -m tests.screenshots $(ARGS)
+	@$(PY) -m tests.screenshots --base $(URL) $(ARGS)
 
 docs: setup ## Write the generated parts of docs/reference
 	@$(PY) -m outpost.cli.reference

@@ -117,14 +117,15 @@ def host_stanzas(etc_apt: Path) -> list[dict[str, str]]:
     return found
 
 
-def private_sources(etc_apt: Path, distribution: str, codename: str) -> str:
+def private_sources(etc_apt: Path, distribution: str, codename: str, own: bool = False) -> str:
     """The sources to use: the archive's own entries for `codename`, moved to `RELEASE` on an older
-    Debian."""
+    Debian unless the machine's `own` release is wanted.
+    """
     mirror = os.environ.get(MIRROR_VARIABLE)
-    if mirror:
+    if mirror and not own:
         _need_keyring()
         return _stanza({"URIs": mirror, "Signed-By": str(KEYRING)}, RELEASE)
-    wanted = RELEASE if codename in OLDER_RELEASES else codename
+    wanted = RELEASE if codename in OLDER_RELEASES and not own else codename
     kept = [s for s in host_stanzas(etc_apt) if _is_archive(s, distribution, codename)]
     return "\n".join(dict.fromkeys(_stanza(s, wanted) for s in kept))
 
@@ -157,12 +158,16 @@ def _stanza(fields: dict[str, str], suite: str) -> str:
 
 
 class Archive:
-    """apt with private lists, cache and status, for one architecture; `home` is its to fill and to
-    delete."""
+    """apt with private lists, cache and status, for one architecture.
 
-    def __init__(self, home: Path, architecture: str) -> None:
+    `home` is its to fill and to delete.  `own_release` takes packages of the machine's own release,
+    for programs that use the machine's libraries beside their own.
+    """
+
+    def __init__(self, home: Path, architecture: str, own_release: bool = False) -> None:
         self._home = home
         self._architecture = architecture
+        self._own_release = own_release
         self._updated = False
 
     def _configure(self) -> None:
@@ -170,7 +175,8 @@ class Archive:
             (self._home / folder).mkdir(parents=True, exist_ok=True)
         (self._home / "status").touch()
         distribution, codename = host_release()
-        sources = private_sources(Path("/etc/apt"), distribution, codename)
+        etc_apt = Path("/etc/apt")
+        sources = private_sources(etc_apt, distribution, codename, self._own_release)
         if not sources:
             raise OutpostError(
                 "no-archive",
