@@ -1,8 +1,8 @@
 """The JSON API under /api/v1.
 
 Reading is open on loopback and needs the token elsewhere.  Changing anything needs
-`Authorization: Bearer <token>` always: a header no foreign page can make a browser send, so there is
-nothing to forge; cookies never authorise a change.  Every failure is one object
+`Authorization: Bearer <token>` always: a header no foreign page can make a browser send, so
+there is nothing to forge; cookies never authorise a change.  Every failure is one object
 `{"ok": false, "error": {code, message, fix}}`.
 """
 
@@ -28,9 +28,14 @@ COOKIE = "outpost-read"
 MAX_BODY_BYTES = 64 * 1024
 MAX_LIMIT = 1000
 DAY_MS = 86_400_000
-_STATUS = {ExitCode.USAGE: 400, ExitCode.DEVICE_NOT_FOUND: 404, ExitCode.ALREADY_DONE: 409,
-           ExitCode.REFUSED: 409, ExitCode.NOT_AUTHORISED: 401,
-           ExitCode.VERIFICATION_FAILED: 422}
+_STATUS = {
+    ExitCode.USAGE: 400,
+    ExitCode.DEVICE_NOT_FOUND: 404,
+    ExitCode.ALREADY_DONE: 409,
+    ExitCode.REFUSED: 409,
+    ExitCode.NOT_AUTHORISED: 401,
+    ExitCode.VERIFICATION_FAILED: 422,
+}
 
 Handler = Callable[["Service", Request], Any]
 
@@ -46,9 +51,12 @@ def failure(error: OutpostError) -> JSONResponse:
 def authorise(service: "Service", request: Request) -> None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not service.is_token(token):
-        raise OutpostError("token", "this needs the fleet's token",
-                           "it is in the file `token` of the fleet's folder",
-                           ExitCode.NOT_AUTHORISED)
+        raise OutpostError(
+            "token",
+            "this needs the fleet's token",
+            "it is in the file `token` of the fleet's folder",
+            ExitCode.NOT_AUTHORISED,
+        )
 
 
 def read_cookie(service: "Service") -> str:
@@ -91,6 +99,7 @@ def _endpoint(handler: Handler, change: bool) -> Callable[[Request], Awaitable[R
         except OutpostError as error:
             return failure(error)
         return JSONResponse({"ok": True, **result}, headers={"cache-control": "no-store"})
+
     return endpoint
 
 
@@ -105,8 +114,9 @@ def _whole(request: Request, name: str, default: int, low: int, high: int) -> in
     try:
         return max(low, min(high, int(text)))
     except ValueError:
-        raise OutpostError("query", f"{name} is not a whole number", None,
-                           ExitCode.USAGE) from None
+        raise OutpostError(
+            "query", f"{name} is not a whole number", None, ExitCode.USAGE
+        ) from None
 
 
 # --- reading
@@ -131,27 +141,53 @@ def telemetry(service: "Service", request: Request) -> Any:
     start = _whole(request, "from", end - 2 * DAY_MS, 0, 2**48)
     wanted = request.query_params.getlist("metric") or list(latest)
     limit = _limit(request)
-    return {"device": device_id, "series": [
-        {"metric": name, "unit": latest[name].unit,
-         "points": service.registry.telemetry.series(device_id, name, (start, end), limit)}
-        for name in wanted[:32] if name in latest]}
+    return {
+        "device": device_id,
+        "series": [
+            {
+                "metric": name,
+                "unit": latest[name].unit,
+                "points": service.registry.telemetry.series(device_id, name, (start, end), limit),
+            }
+            for name in wanted[:32]
+            if name in latest
+        ],
+    }
 
 
 def events(service: "Service", request: Request) -> Any:
     query = request.query_params
-    return {"events": [views.event(item) for item in service.registry.journal.events(
-        query.get("device"), query.get("type"), _limit(request))]}
+    return {
+        "events": [
+            views.event(item)
+            for item in service.registry.journal.events(
+                query.get("device"), query.get("type"), _limit(request)
+            )
+        ]
+    }
 
 
 def security(service: "Service", request: Request) -> Any:
     query = request.query_params
-    return {"security": [views.security(item) for item in service.registry.journal.security(
-        query.get("kind"), query.get("device"), _limit(request))]}
+    return {
+        "security": [
+            views.security(item)
+            for item in service.registry.journal.security(
+                query.get("kind"), query.get("device"), _limit(request)
+            )
+        ]
+    }
 
 
 def rejects(service: "Service", request: Request) -> Any:
-    return {"rejects": [views.reject(item) for item in service.registry.journal.rejects(
-        request.query_params.get("device"), _limit(request))]}
+    return {
+        "rejects": [
+            views.reject(item)
+            for item in service.registry.journal.rejects(
+                request.query_params.get("device"), _limit(request)
+            )
+        ]
+    }
 
 
 def audit(service: "Service", request: Request) -> Any:
@@ -172,8 +208,7 @@ def rollout(service: "Service", request: Request) -> Any:
 
 def commands(service: "Service", request: Request) -> Any:
     device_id = service.registry.devices.get(request.path_params["id"]).id
-    return {"commands": [views.command(item)
-                         for item in service.registry.commands.of(device_id)]}
+    return {"commands": [views.command(item) for item in service.registry.commands.of(device_id)]}
 
 
 def command(service: "Service", request: Request) -> Any:
@@ -189,8 +224,13 @@ def command(service: "Service", request: Request) -> Any:
 def send_command(service: "Service", request: Request) -> Any:
     body = request.state.body
     verb, args, ttl_s = body.get("cmd"), body.get("args", {}), body.get("ttl_s", 3600)
-    if (not isinstance(verb, str) or not 0 < len(verb) <= 24 or not isinstance(args, dict)
-            or type(ttl_s) is not int or not 0 < ttl_s <= 30 * 86_400):
+    if (
+        not isinstance(verb, str)
+        or not 0 < len(verb) <= 24
+        or not isinstance(args, dict)
+        or type(ttl_s) is not int
+        or not 0 < ttl_s <= 30 * 86_400
+    ):
         raise OutpostError("command", "a command has cmd, args and ttl_s", None, ExitCode.USAGE)
     sent = service.send_command(request.path_params["id"], verb, args, ttl_s)
     return {"command": views.command(sent)}
@@ -199,8 +239,12 @@ def send_command(service: "Service", request: Request) -> Any:
 def retire(service: "Service", request: Request) -> Any:
     device_id = request.path_params["id"]
     if request.state.body.get("confirm") != device_id:
-        raise OutpostError("confirm", "retiring is final: the device id must be confirmed",
-                           "send {\"confirm\": \"<device id>\"}", ExitCode.USAGE)
+        raise OutpostError(
+            "confirm",
+            "retiring is final: the device id must be confirmed",
+            'send {"confirm": "<device id>"}',
+            ExitCode.USAGE,
+        )
     service.retire(device_id)
     return {"device": views.one_device(service.registry, device_id)}
 
@@ -210,8 +254,9 @@ def create_rollout(service: "Service", request: Request) -> Any:
     product, version = body.get("product"), body.get("version")
     if not isinstance(product, str) or not isinstance(version, str):
         raise OutpostError("rollout", "a rollout has product and version", None, ExitCode.USAGE)
-    rollout_id = service.rollouts.create(product, version, _stages(body.get("stages")),
-                                         _policy(body.get("policy")), actor="api")
+    rollout_id = service.rollouts.create(
+        product, version, _stages(body.get("stages")), _policy(body.get("policy")), actor="api"
+    )
     return {"rollout": service.rollouts.status(rollout_id)}
 
 
@@ -219,19 +264,25 @@ def _stages(given: Any) -> tuple[Stage, ...]:
     if given is None:
         return DEFAULT_STAGES
     try:
-        return tuple(Stage(str(entry["name"])[:64], tuple(map(str, entry.get("devices", ()))),
-                           float(entry.get("percent", 0))) for entry in given)
+        return tuple(
+            Stage(
+                str(entry["name"])[:64],
+                tuple(map(str, entry.get("devices", ()))),
+                float(entry.get("percent", 0)),
+            )
+            for entry in given
+        )
     except (TypeError, KeyError, ValueError, AttributeError):
-        raise OutpostError("stages", "a stage has a name and devices or a percentage", None,
-                           ExitCode.USAGE) from None
+        raise OutpostError(
+            "stages", "a stage has a name and devices or a percentage", None, ExitCode.USAGE
+        ) from None
 
 
 def _policy(given: Any) -> Policy:
     try:
         return Policy(**(given or {}))
     except TypeError:
-        raise OutpostError("policy", "unknown entry in the policy", None,
-                           ExitCode.USAGE) from None
+        raise OutpostError("policy", "unknown entry in the policy", None, ExitCode.USAGE) from None
 
 
 def order_rollout(service: "Service", request: Request) -> Any:
@@ -257,20 +308,37 @@ def publish(service: "Service", request: Request) -> Any:
 
 
 _GETS: dict[str, Handler] = {
-    "/summary": summary, "/devices": devices, "/devices/{id}": device,
-    "/devices/{id}/telemetry": telemetry, "/devices/{id}/commands": commands,
-    "/commands/{id}": command, "/releases": releases, "/rollouts": rollouts,
-    "/rollouts/{id}": rollout, "/events": events, "/security": security, "/rejects": rejects,
+    "/summary": summary,
+    "/devices": devices,
+    "/devices/{id}": device,
+    "/devices/{id}/telemetry": telemetry,
+    "/devices/{id}/commands": commands,
+    "/commands/{id}": command,
+    "/releases": releases,
+    "/rollouts": rollouts,
+    "/rollouts/{id}": rollout,
+    "/events": events,
+    "/security": security,
+    "/rejects": rejects,
     "/audit": audit,
 }
 _POSTS: dict[str, Handler] = {
-    "/devices/{id}/commands": send_command, "/devices/{id}/retire": retire,
-    "/releases": publish, "/rollouts": create_rollout, "/rollouts/{id}/{verb}": order_rollout,
+    "/devices/{id}/commands": send_command,
+    "/devices/{id}/retire": retire,
+    "/releases": publish,
+    "/rollouts": create_rollout,
+    "/rollouts/{id}/{verb}": order_rollout,
 }
 
 
 def routes() -> list[Route]:
-    return [*(Route(path, _endpoint(handler, False), methods=["GET"])
-              for path, handler in _GETS.items()),
-            *(Route(path, _endpoint(handler, True), methods=["POST"])
-              for path, handler in _POSTS.items())]
+    return [
+        *(
+            Route(path, _endpoint(handler, False), methods=["GET"])
+            for path, handler in _GETS.items()
+        ),
+        *(
+            Route(path, _endpoint(handler, True), methods=["POST"])
+            for path, handler in _POSTS.items()
+        ),
+    ]

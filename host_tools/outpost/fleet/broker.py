@@ -79,8 +79,12 @@ class BrokerConfig:
 class Broker:
     """start() -> port; stop().  `on_refusal` is called from the log thread."""
 
-    def __init__(self, config: BrokerConfig, ca: Ca,
-                 on_refusal: Callable[[Refusal], None] = lambda refusal: None) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        ca: Ca,
+        on_refusal: Callable[[Refusal], None] = lambda refusal: None,
+    ) -> None:
         self._config = config
         self._ca = ca
         self._on_refusal = on_refusal
@@ -108,8 +112,9 @@ class Broker:
         self._stopping.clear()
         # The child is made in this thread and lives as long as it: the parent-death signal is
         # tied to the thread that forked, not to the process.
-        self._thread = threading.Thread(target=self._keep_alive, args=(program,),
-                                        name="broker", daemon=True)
+        self._thread = threading.Thread(
+            target=self._keep_alive, args=(program,), name="broker", daemon=True
+        )
         self._thread.start()
         self._await_listener()
         return self.port
@@ -121,7 +126,7 @@ class Broker:
             self._thread.join(STOP_TIMEOUT_S)
 
     def reload(self) -> None:
-        """Read the revocation list again.  A restart, because a reload keeps open sessions open."""
+        """Read the revocation list again; by a restart, as a reload keeps open sessions."""
         self._end_child()
         self._await_listener()
 
@@ -140,9 +145,17 @@ class Broker:
         write_private(folder / "acl", _ACL.format(service=SERVICE_PREFIX + "ingest").encode())
         # Started by root, mosquitto changes to the user `mosquitto`, who may not read this folder.
         user = "user root" if os.geteuid() == 0 else ""
-        write_private(folder / "mosquitto.conf", _CONFIG.format(
-            port=self.port, host=self._config.host, folder=folder, crl=self._ca.crl_path,
-            max_packet=MAX_PACKET_BYTES, user=user).encode())
+        write_private(
+            folder / "mosquitto.conf",
+            _CONFIG.format(
+                port=self.port,
+                host=self._config.host,
+                folder=folder,
+                crl=self._ca.crl_path,
+                max_packet=MAX_PACKET_BYTES,
+                user=user,
+            ).encode(),
+        )
 
     def _keep_alive(self, program: Path) -> None:
         backoff_s = 0.1
@@ -160,8 +173,11 @@ class Broker:
     def _run_once(self, program: Path) -> None:
         self._child = subprocess.Popen(
             [str(program), "-c", str(self._config.folder / "mosquitto.conf")],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None)
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
         if self._stopping.is_set():
             self._child.terminate()
         reader = LogReader()
@@ -195,10 +211,12 @@ class Broker:
                 return
             time.sleep(0.02)
         self.stop()
-        raise OutpostError("broker-start", f"mosquitto does not listen on port {self.port}: "
-                           + " / ".join(self._last_lines[-3:]),
-                           "`outpost doctor` checks mosquitto; is the port taken?",
-                           ExitCode.FAILED)
+        raise OutpostError(
+            "broker-start",
+            f"mosquitto does not listen on port {self.port}: " + " / ".join(self._last_lines[-3:]),
+            "`outpost doctor` checks mosquitto; is the port taken?",
+            ExitCode.FAILED,
+        )
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -42,9 +42,13 @@ class LogReader:
             line = rest
         if line.startswith(_TRAFFIC):
             return None
-        for pattern, read in ((_CONNECTED, self._connected), (_TLS_ERROR, self._failed),
-                              (_DENIED, self._denied), (_CLOSED, self._closed),
-                              (_SUBSCRIBED, self._subscribed)):
+        for pattern, read in (
+            (_CONNECTED, self._connected),
+            (_TLS_ERROR, self._failed),
+            (_DENIED, self._denied),
+            (_CLOSED, self._closed),
+            (_SUBSCRIBED, self._subscribed),
+        ):
             match = pattern.search(line)
             if match:
                 return read(match)

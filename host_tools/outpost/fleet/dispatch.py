@@ -1,7 +1,7 @@
 """Running rollouts: engines in memory, their records in the registry, their orders carried out.
 
-Invariants: what an engine decided is stored, with the heads it needs, in one transaction, before any
-device hears of it; a crash at any point leaves a state from which the same engines go on.  All
+Invariants: what an engine decided is stored, with the heads it needs, in one transaction, before
+any device hears of it; a crash at any point leaves a state from which the same engines go on.  All
 engines live behind one lock; `observe` only queues, so ingest never waits for a rollout.
 """
 
@@ -42,8 +42,13 @@ def _now_ms() -> int:
 class Dispatcher:
     """create/pause/resume/abort/status for people; start/stop/observe for the server."""
 
-    def __init__(self, registry: Registry, heads: Heads, ask_to_check: Callable[[str], None],
-                 clock_ms: Callable[[], int] = _now_ms) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        heads: Heads,
+        ask_to_check: Callable[[str], None],
+        clock_ms: Callable[[], int] = _now_ms,
+    ) -> None:
         self._registry = registry
         self._heads = heads
         self._ask_to_check = ask_to_check
@@ -65,22 +70,37 @@ class Dispatcher:
             first = row.product not in newest
             newest.add(row.product)
             if first or row.state in OPEN:
-                members = {name: document for name, (_, document)
-                           in self._registry.rollouts.devices(row.id).items()}
+                members = {
+                    name: document
+                    for name, (_, document) in self._registry.rollouts.devices(row.id).items()
+                }
                 self._engines[row.id] = Rollout.from_json(row.document, members, self._clock_ms())
 
     # --- for people
 
-    def create(self, product: str, version: str, stages: Sequence[Stage] = DEFAULT_STAGES,
-               policy: Policy | None = None, actor: str = "local") -> str:
+    def create(
+        self,
+        product: str,
+        version: str,
+        stages: Sequence[Stage] = DEFAULT_STAGES,
+        policy: Policy | None = None,
+        actor: str = "local",
+    ) -> str:
         """Start rolling a published release out; the rollout's id."""
         release = self._registry.releases.by_version(product, version)
         self._heads.require_key()
         with self._lock:
             self._refuse_second(product)
-            plan = Plan(f"r-{secrets.token_hex(4)}", product, release.digest, version,
-                        release.epoch, tuple(release.payload["boards"]), tuple(stages),
-                        policy or Policy())
+            plan = Plan(
+                f"r-{secrets.token_hex(4)}",
+                product,
+                release.digest,
+                version,
+                release.epoch,
+                tuple(release.payload["boards"]),
+                tuple(stages),
+                policy or Policy(),
+            )
             self._check_names(plan)
             rollout = Rollout(plan, self._clock_ms())
             for other in [key for key, e in self._engines.items() if e.plan.product == product]:
@@ -95,16 +115,22 @@ class Dispatcher:
         for rollout in self._engines.values():
             if rollout.plan.product == product and rollout.state in OPEN:
                 raise OutpostError(
-                    "rollout-active", f"{rollout.plan.id} of {product} is {rollout.state}",
-                    "let it finish, or abort it first", ExitCode.ALREADY_DONE)
+                    "rollout-active",
+                    f"{rollout.plan.id} of {product} is {rollout.state}",
+                    "let it finish, or abort it first",
+                    ExitCode.ALREADY_DONE,
+                )
 
     def _check_names(self, plan: Plan) -> None:
         known = {device.id for device in self._registry.devices.all(plan.product)}
         unknown = sorted({name for stage in plan.stages for name in stage.devices} - known)
         if unknown:
-            raise OutpostError("unknown-device", f"no {plan.product} device {unknown[0]!r} in this"
-                               " fleet", "`outpost device list` shows them",
-                               ExitCode.DEVICE_NOT_FOUND)
+            raise OutpostError(
+                "unknown-device",
+                f"no {plan.product} device {unknown[0]!r} in this fleet",
+                "`outpost device list` shows them",
+                ExitCode.DEVICE_NOT_FOUND,
+            )
 
     def pause(self, rollout_id: str, reason: str = "by hand", actor: str = "local") -> None:
         self._order(rollout_id, actor, "pause", lambda rollout: rollout.pause(reason))
@@ -116,14 +142,16 @@ class Dispatcher:
         """Stop and take back what was offered."""
         self._order(rollout_id, actor, "abort", lambda rollout: rollout.abort(reason))
 
-    def _order(self, rollout_id: str, actor: str, verb: str,
-               act: Callable[[Rollout], None]) -> None:
+    def _order(
+        self, rollout_id: str, actor: str, verb: str, act: Callable[[Rollout], None]
+    ) -> None:
         with self._lock:
             rollout = self._engines.get(rollout_id)
             if rollout is None:
                 self._row(rollout_id)
-                raise OutpostError("rollout-closed", f"{rollout_id} is over", None,
-                                   ExitCode.ALREADY_DONE)
+                raise OutpostError(
+                    "rollout-closed", f"{rollout_id} is over", None, ExitCode.ALREADY_DONE
+                )
             act(rollout)
             self._audit(actor, f"rollout-{verb}", rollout_id)
             self.step()
@@ -136,29 +164,49 @@ class Dispatcher:
     def status(self, rollout_id: str) -> dict[str, Any]:
         """All there is to know of one rollout, as JSON."""
         row = self._row(rollout_id)
-        return {**self._summary(row), "devices": [
-            {"id": name, **document}
-            for name, (_, document) in self._registry.rollouts.devices(rollout_id).items()]}
+        return {
+            **self._summary(row),
+            "devices": [
+                {"id": name, **document}
+                for name, (_, document) in self._registry.rollouts.devices(rollout_id).items()
+            ],
+        }
 
     def _row(self, rollout_id: str) -> RolloutRow:
         for row in self._registry.rollouts.all():
             if row.id == rollout_id:
                 return row
-        raise OutpostError("unknown-rollout", f"no rollout {rollout_id!r}",
-                           "`outpost rollout list` shows them", ExitCode.DEVICE_NOT_FOUND)
+        raise OutpostError(
+            "unknown-rollout",
+            f"no rollout {rollout_id!r}",
+            "`outpost rollout list` shows them",
+            ExitCode.DEVICE_NOT_FOUND,
+        )
 
     def _summary(self, row: RolloutRow) -> dict[str, Any]:
         plan = row.document["plan"]
-        states = [(state, document["stage"]) for state, document
-                  in self._registry.rollouts.devices(row.id).values()]
-        stages = [{**stage, "counts": _count(s for s, number in states if number == index)}
-                  for index, stage in enumerate(plan["stages"])]
-        return {"id": row.id, "product": row.product, "release": row.release,
-                "version": plan["version"], "state": row.state, "created_ms": row.created_ms,
-                "reason": row.document["reason"], "stage": row.document["stage"],
-                "stages": stages, "policy": plan["policy"],
-                "healthy_since_ms": row.document["healthy_since_ms"],
-                "counts": _count(state for state, _ in states)}
+        states = [
+            (state, document["stage"])
+            for state, document in self._registry.rollouts.devices(row.id).values()
+        ]
+        stages = [
+            {**stage, "counts": _count(s for s, number in states if number == index)}
+            for index, stage in enumerate(plan["stages"])
+        ]
+        return {
+            "id": row.id,
+            "product": row.product,
+            "release": row.release,
+            "version": plan["version"],
+            "state": row.state,
+            "created_ms": row.created_ms,
+            "reason": row.document["reason"],
+            "stage": row.document["stage"],
+            "stages": stages,
+            "policy": plan["policy"],
+            "healthy_since_ms": row.document["healthy_since_ms"],
+            "counts": _count(state for state, _ in states),
+        }
 
     # --- for the server
 
@@ -181,7 +229,7 @@ class Dispatcher:
         while not self._stopping:
             try:
                 deadline_ms = self.step()
-            except Exception:
+            except Exception:  # noqa: BLE001 - this thread must outlive any failure
                 # A locked database passes; the engines have kept what they decided.
                 _log.exception("rollout step failed; trying again")
                 deadline_ms = self._clock_ms() + 1000
@@ -234,21 +282,36 @@ class Dispatcher:
         plan = rollout.plan
         changed = {name: rollout.members[name] for name in rollout.unsaved}
         self._registry.rollouts.save(
-            RolloutRow(plan.id, plan.product, plan.release, rollout.state, rollout.created_ms,
-                       rollout.to_json()),
-            {name: (member.state, member.to_json()) for name, member in changed.items()})
+            RolloutRow(
+                plan.id,
+                plan.product,
+                plan.release,
+                rollout.state,
+                rollout.created_ms,
+                rollout.to_json(),
+            ),
+            {name: (member.state, member.to_json()) for name, member in changed.items()},
+        )
 
     def _candidates(self, product: str) -> list[Candidate]:
         return [_candidate(device) for device in self._registry.devices.all(product)]
 
-    def _audit(self, actor: str, action: str, subject: str,
-               detail: dict[str, Any] | None = None) -> None:
+    def _audit(
+        self, actor: str, action: str, subject: str, detail: dict[str, Any] | None = None
+    ) -> None:
         self._registry.audit.add(self._clock_ms(), actor, action, subject, detail)
 
 
 def _candidate(device: Device) -> Candidate:
-    return Candidate(device.id, device.board, device.state == "active", device.release,
-                     device.confirmed, device.epoch or 0, device.last_seen_ms or 0)
+    return Candidate(
+        device.id,
+        device.board,
+        device.state == "active",
+        device.release,
+        device.confirmed,
+        device.epoch or 0,
+        device.last_seen_ms or 0,
+    )
 
 
 def _count(states: Iterable[str]) -> dict[str, int]:
@@ -256,4 +319,3 @@ def _count(states: Iterable[str]) -> dict[str, int]:
     for state in states:
         counts[state] = counts.get(state, 0) + 1
     return counts
-

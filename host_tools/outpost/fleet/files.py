@@ -30,6 +30,10 @@ def write_private(path: Path, content: bytes) -> None:
 def read_private(path: Path) -> bytes:
     """A secret that others may read is no secret: refused rather than used."""
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise OutpostError("secret-open", f"{path} can be read by other users",
-                           f"chmod 600 {path}", ExitCode.USAGE)
+        raise OutpostError(
+            "secret-open",
+            f"{path} can be read by other users",
+            f"chmod 600 {path}",
+            ExitCode.USAGE,
+        )
     return path.read_bytes()

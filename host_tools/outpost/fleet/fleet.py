@@ -18,6 +18,7 @@ from pathlib import Path
 from loader import trust
 from loader.cbor import VerifyError
 from node.core import record
+
 from outpost.errors import ExitCode, OutpostError
 from outpost.fleet import pki
 from outpost.fleet.files import read_private, write_private, write_whole
@@ -61,12 +62,17 @@ class Fleet:
         self.heads = Heads(self.registry, self._head_key(), self.root_version)
 
     @classmethod
-    def create(cls, folder: Path, trust_folder: Path | None = None,
-               config: FleetConfig | None = None) -> "Fleet":
+    def create(
+        cls, folder: Path, trust_folder: Path | None = None, config: FleetConfig | None = None
+    ) -> "Fleet":
         """`trust_folder`: a ceremony's folder (root/<n>.cose, and keys/head.pem to sign heads)."""
         if (folder / "fleet.json").exists():
-            raise OutpostError("fleet-exists", f"{folder} already holds a fleet",
-                               "use it, or choose another folder", ExitCode.ALREADY_DONE)
+            raise OutpostError(
+                "fleet-exists",
+                f"{folder} already holds a fleet",
+                "use it, or choose another folder",
+                ExitCode.ALREADY_DONE,
+            )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         Ca.create(folder / "ca")
         for name in ("root", "releases", "blobs"):
@@ -82,8 +88,9 @@ class Fleet:
         try:
             stored = json.loads((folder / "fleet.json").read_text())
         except FileNotFoundError:
-            raise OutpostError("no-fleet", f"{folder} holds no fleet",
-                               "run `outpost fleet init`", ExitCode.USAGE) from None
+            raise OutpostError(
+                "no-fleet", f"{folder} holds no fleet", "run `outpost fleet init`", ExitCode.USAGE
+            ) from None
         return cls(folder, FleetConfig(**{**stored, "names": tuple(stored["names"])}))
 
     def close(self) -> None:
@@ -103,8 +110,12 @@ class Fleet:
     def root(self) -> bytes:
         """The trust root in force (a signed document)."""
         if not self.root_version:
-            raise OutpostError("no-root", "this fleet has no trust root",
-                               "run `outpost fleet init` with --trust", ExitCode.USAGE)
+            raise OutpostError(
+                "no-root",
+                "this fleet has no trust root",
+                "run `outpost fleet init` with --trust",
+                ExitCode.USAGE,
+            )
         return (self.folder / "update" / "root" / f"{self.root_version}.cose").read_bytes()
 
     def _head_key(self) -> SigningKey | None:
@@ -113,8 +124,9 @@ class Fleet:
             return None
         read_private(path)
         passphrase = os.environ.get(HEAD_PASSPHRASE_ENV)
-        return SigningKey.load(path, read_private(Path(passphrase)).rstrip(b"\r\n")
-                               if passphrase else None)
+        return SigningKey.load(
+            path, read_private(Path(passphrase)).rstrip(b"\r\n") if passphrase else None
+        )
 
     # --- releases
 
@@ -122,23 +134,39 @@ class Fleet:
         """Take a signed build (release.cose, files/) into the fleet, once it verifies."""
         document = _read(release_folder / "release.cose")
         try:
-            parsed = trust.read_release(trust.stored_root(self.root), document)
+            parsed = trust.parse_release(
+                trust.verify(trust.stored_root(self.root), "release", document)
+            )
         except VerifyError as error:
-            raise OutpostError(error.code, f"the release is refused: {error.code} {error.detail}"
-                               .rstrip(), "sign it with a release key of the trust root",
-                               ExitCode.VERIFICATION_FAILED) from None
+            raise OutpostError(
+                error.code,
+                f"the release is refused: {error.code} {error.detail}".rstrip(),
+                "sign it with a release key of the trust root",
+                ExitCode.VERIFICATION_FAILED,
+            ) from None
         schema = _schema(release_folder / "files", {entry[0] for entry in parsed["files"]})
         release = Release(
-            parsed["digest"].hex(), parsed["product"], parsed["version"], parsed["epoch"],
-            document, jsonable(parsed), record.schema_id(schema).hex() if schema else None,
-            now_ms())
+            parsed["digest"].hex(),
+            parsed["product"],
+            parsed["version"],
+            parsed["epoch"],
+            document,
+            jsonable(parsed),
+            record.schema_id(schema).hex() if schema else None,
+            now_ms(),
+        )
         self.repository.add_release(document, release_folder / "files")
         with self.registry.transaction():
             known = self.registry.releases.find(release.digest)
             self.registry.releases.add(release, schema)
             if known is None:
-                self.registry.audit.add(now_ms(), actor, "publish", release.digest,
-                                        {"product": release.product, "version": release.version})
+                self.registry.audit.add(
+                    now_ms(),
+                    actor,
+                    "publish",
+                    release.digest,
+                    {"product": release.product, "version": release.version},
+                )
         return self.registry.releases.get(release.digest)
 
     def add_root(self, document: bytes, actor: str = "local") -> int:
@@ -146,9 +174,12 @@ class Fleet:
         try:
             new = trust.next_root(trust.stored_root(self.root), document)
         except VerifyError as error:
-            raise OutpostError(error.code, f"the root is refused: {error.code}",
-                               "roots follow one another without gaps",
-                               ExitCode.VERIFICATION_FAILED) from None
+            raise OutpostError(
+                error.code,
+                f"the root is refused: {error.code}",
+                "roots follow one another without gaps",
+                ExitCode.VERIFICATION_FAILED,
+            ) from None
         self.repository.add_root(document)
         self.root_version = self.heads.root_version = new["version"]
         self.registry.audit.add(now_ms(), actor, "root", str(self.root_version))
@@ -159,8 +190,14 @@ class Fleet:
     def enroll(self, csr_der: bytes, identity: Identity, actor: str = "local") -> bytes:
         """Certificate for the key the device made; the device is in the registry from now on."""
         cert_der = self.ca.issue(csr_der, identity.id)
-        complete = Identity(identity.id, identity.product, identity.board, identity.hw_uid,
-                            pki.cert_serial(cert_der), pki.spki_sha256(cert_der))
+        complete = Identity(
+            identity.id,
+            identity.product,
+            identity.board,
+            identity.hw_uid,
+            pki.cert_serial(cert_der),
+            pki.spki_sha256(cert_der),
+        )
         known = self.registry.devices.find(identity.id)
         with self.registry.transaction():
             self.registry.devices.add(complete, now_ms())
@@ -173,15 +210,17 @@ class Fleet:
         """Revoke the certificate and ignore what it still says. A running broker must be told."""
         device = self.registry.devices.get(device_id)
         if device.state == "decommissioned":
-            raise OutpostError("retired", f"{device_id} is retired already", None,
-                               ExitCode.ALREADY_DONE)
+            raise OutpostError(
+                "retired", f"{device_id} is retired already", None, ExitCode.ALREADY_DONE
+            )
         if device.cert_serial:
             self.ca.revoke(device.cert_serial, "cessationOfOperation")
         with self.registry.transaction():
             self.registry.devices.set_state(device_id, "decommissioned")
             self.registry.devices.gone(device_id)
-            self.registry.audit.add(now_ms(), actor, "retire", device_id,
-                                    {"cert_serial": device.cert_serial})
+            self.registry.audit.add(
+                now_ms(), actor, "retire", device_id, {"cert_serial": device.cert_serial}
+            )
         return self.registry.devices.get(device_id)
 
 
@@ -193,8 +232,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise OutpostError("not-signed", f"{path} is missing", "build, then sign the release",
-                           ExitCode.USAGE) from None
+        raise OutpostError(
+            "not-signed", f"{path} is missing", "build, then sign the release", ExitCode.USAGE
+        ) from None
 
 
 def _schema(files: Path, names: set[str]) -> bytes | None:
@@ -204,18 +244,23 @@ def _schema(files: Path, names: set[str]) -> bytes | None:
     try:
         record.read_schema(schema)
     except record.RecordError as error:
-        raise OutpostError(error.code, "the release's telemetry schema cannot be read",
-                           "build it again", ExitCode.VERIFICATION_FAILED) from None
+        raise OutpostError(
+            error.code,
+            "the release's telemetry schema cannot be read",
+            "build it again",
+            ExitCode.VERIFICATION_FAILED,
+        ) from None
     return schema
 
 
 def _newest_root(folder: Path) -> int:
-    return max((int(path.stem) for path in folder.glob("*.cose") if path.stem.isdigit()),
-               default=0)
+    return max(
+        (int(path.stem) for path in folder.glob("*.cose") if path.stem.isdigit()), default=0
+    )
 
 
 def _adopt_trust(folder: Path, trust_folder: Path) -> None:
-    """Root 1 is believed (an operator chose it), each later one is checked against the one before."""
+    """Root 1 is believed (an operator chose it), each later one as a device would."""
     repository = Repository(folder / "update")
     current = None
     for version in range(1, _newest_root(trust_folder / "root") + 1):
@@ -230,8 +275,12 @@ def _adopt_trust(folder: Path, trust_folder: Path) -> None:
             break  # proposed and not signed by enough yet
         repository.add_root(document)
     if current is None:
-        raise OutpostError("no-root", f"{trust_folder} holds no trust root",
-                           "make one with `outpost keys create`", ExitCode.USAGE)
+        raise OutpostError(
+            "no-root",
+            f"{trust_folder} holds no trust root",
+            "make one with `outpost keys create`",
+            ExitCode.USAGE,
+        )
     key = trust_folder / "keys" / "head.pem"
     if key.exists():
         (folder / "keys").mkdir(mode=0o700, exist_ok=True)

@@ -49,11 +49,21 @@ def application(service: "Service") -> Starlette:
         return Response(body, media_type=metrics.CONTENT_TYPE)
 
     app = Starlette(
-        routes=[Route("/update/{path:path}", update, methods=["GET"]),
-                Route("/metrics", scrape), Mount("/api/v1", routes=api.routes()),
-                Mount("/static", StaticFiles(directory=pages.static_folder())), *pages.routes()],
-        middleware=[Middleware(TrustedHostMiddleware, www_redirect=False,
-                               allowed_hosts=list(service.fleet.config.server_names))])
+        routes=[
+            Route("/update/{path:path}", update, methods=["GET"]),
+            Route("/metrics", scrape),
+            Mount("/api/v1", routes=api.routes()),
+            Mount("/static", StaticFiles(directory=pages.static_folder())),
+            *pages.routes(),
+        ],
+        middleware=[
+            Middleware(
+                TrustedHostMiddleware,
+                www_redirect=False,
+                allowed_hosts=list(service.fleet.config.server_names),
+            )
+        ],
+    )
     app.state.service = service
     return app
 
@@ -71,14 +81,23 @@ class HttpServer:
 
     def start(self) -> int:
         import uvicorn
+
         self._socket = _bound(self._host, self.port)
         self.port = self._socket.getsockname()[1]
         config = uvicorn.Config(
-            self._app, log_level="warning", access_log=False, lifespan="off", ws="none",
-            timeout_graceful_shutdown=GRACE_S, server_header=False, proxy_headers=False)
+            self._app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=GRACE_S,
+            server_header=False,
+            proxy_headers=False,
+        )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True,
-                                        kwargs={"sockets": [self._socket]})
+        self._thread = threading.Thread(
+            target=self._server.run, name="http", daemon=True, kwargs={"sockets": [self._socket]}
+        )
         self._thread.start()
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._server.started:
@@ -102,6 +121,10 @@ def _bound(host: str, port: int) -> socket.socket:
         found.bind((host, port))
     except OSError as error:
         found.close()
-        raise OutpostError("http-port", f"cannot listen on {host}:{port}: {error.strerror}",
-                           "choose another --port", ExitCode.USAGE) from None
+        raise OutpostError(
+            "http-port",
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            "choose another --port",
+            ExitCode.USAGE,
+        ) from None
     return found

@@ -43,8 +43,14 @@ class Ingest:
         self._registry = registry
         self._schemas: dict[str, bytes] = {}
         self._kinds: dict[str, Callable[[Device, Message], list[Observation]]] = {
-            "telemetry": self._telemetry, "event": self._event, "state": self._state,
-            "status": self._status, "reply": self._reply, "log": self._log, "csr": self._csr}
+            "telemetry": self._telemetry,
+            "event": self._event,
+            "state": self._state,
+            "status": self._status,
+            "reply": self._reply,
+            "log": self._log,
+            "csr": self._csr,
+        }
 
     def accept(self, message: Message) -> list[Observation]:
         device, kind = self._sender(message)
@@ -74,16 +80,24 @@ class Ingest:
         device = self._registry.devices.find(parts[1])
         if device is None or device.state != "active":
             kind = "unknown-device" if device is None else "retired-device"
-            self._registry.journal.add_security(SecurityEvent(
-                message.received_ms, kind, parts[1][:64], "", f"{parts[3]} ignored"))
+            self._registry.journal.add_security(
+                SecurityEvent(message.received_ms, kind, parts[1][:64], "", f"{parts[3]} ignored")
+            )
             return None, ""
         return device, parts[3]
 
     def _reject(self, message: Message, device_id: str, error: PayloadError) -> None:
         self._registry.telemetry.count(device_id, "malformed")
-        self._registry.journal.add_reject(Reject(
-            message.received_ms, device_id, str(jsonable(message.topic))[:MAX_TOPIC], error.code,
-            str(jsonable(error.detail))[:200], message.payload))
+        self._registry.journal.add_reject(
+            Reject(
+                message.received_ms,
+                device_id,
+                str(jsonable(message.topic))[:MAX_TOPIC],
+                error.code,
+                str(jsonable(error.detail))[:200],
+                message.payload,
+            )
+        )
 
     def _alive(self, device: Device, message: Message) -> list[Observation]:
         """A retained message was sent some time ago: it says something, but not that now."""
@@ -97,8 +111,9 @@ class Ingest:
     def _telemetry(self, device: Device, message: Message) -> list[Observation]:
         samples = telemetry.read(message.payload, self._schema, message.received_ms)
         if samples.boot is not None:
-            samples = self._only_new(device.id, self._dated(device.id, samples,
-                                                            message.received_ms))
+            samples = self._only_new(
+                device.id, self._dated(device.id, samples, message.received_ms)
+            )
         for readings in samples.readings.values():
             self._registry.telemetry.store(device.id, readings)
         self._registry.telemetry.count(device.id, "messages")
@@ -120,16 +135,24 @@ class Ingest:
         if offset is None:
             times = [r.ts_ms for row in samples.readings.values() for r in row]
             offset = now_ms - max(times, default=0)
-        return replace(samples, readings={
-            seq: [replace(reading, ts_ms=reading.ts_ms + offset) for reading in row]
-            for seq, row in samples.readings.items()})
+        return replace(
+            samples,
+            readings={
+                seq: [replace(reading, ts_ms=reading.ts_ms + offset) for reading in row]
+                for seq, row in samples.readings.items()
+            },
+        )
 
     def _only_new(self, device_id: str, samples: Samples) -> Samples:
         assert samples.boot is not None
-        fresh = self._registry.telemetry.claim(device_id, samples.boot, samples.first,
-                                               samples.last)
-        new = {seq: row for seq, row in samples.readings.items()
-               if any(first <= seq <= last for first, last in fresh)}
+        fresh = self._registry.telemetry.claim(
+            device_id, samples.boot, samples.first, samples.last
+        )
+        new = {
+            seq: row
+            for seq, row in samples.readings.items()
+            if any(first <= seq <= last for first, last in fresh)
+        }
         count = self._registry.telemetry.count
         count(device_id, "received", len(new))
         count(device_id, "duplicates", samples.count - len(new))
@@ -147,13 +170,20 @@ class Ingest:
             raise PayloadError("event-shape", "an event has a type and a map")
         boot, seq = _index(body, "boot"), _index(body, "seq")
         self._learn_clock(device.id, body, message)
-        stamp_s = body.get("ts")
-        event = Event(device.id, kind[:32], jsonable(body.get("b", {})), boot, seq,
-                      stamp_s * 1000 if _is_time(stamp_s) else None, message.received_ms)
+        event = Event(
+            device.id,
+            kind[:32],
+            jsonable(body.get("b", {})),
+            boot,
+            seq,
+            stamp_s * 1000 if stamp_s is not None and _is_time(stamp_s) else None,
+            message.received_ms,
+        )
         new = self._registry.journal.add_event(event)
         if kind == "boot" and new:
-            self._registry.devices.booted(device.id, boot, _text(event.body.get("reset")
-                                                                 or event.body.get("cause")))
+            self._registry.devices.booted(
+                device.id, boot, _text(event.body.get("reset") or event.body.get("cause"))
+            )
         observed = self._alive(device, message)
         if new and kind in ("update", "evidence", "boot"):
             observed.append(Observation(device.id, kind, message.received_ms, event.body))
@@ -161,7 +191,12 @@ class Ingest:
 
     def _learn_clock(self, device_id: str, body: dict[str, Any], message: Message) -> None:
         boot, up_ms = _index(body, "boot"), body.get("up")
-        if boot is None or not isinstance(up_ms, int) or message.retained or not 0 <= up_ms < 2**48:
+        if (
+            boot is None
+            or not isinstance(up_ms, int)
+            or message.retained
+            or not 0 <= up_ms < 2**48
+        ):
             return
         certain = _is_time(body.get("ts"))
         at_ms = body["ts"] * 1000 if certain else message.received_ms
@@ -189,20 +224,24 @@ class Ingest:
         body = jsonable(plain_map(message.payload))
         if not isinstance(body.get("id"), str):
             raise PayloadError("reply-shape", "a reply has the command's id")
-        self._registry.commands.replied(device.id, body["id"], body.get("ok") is True, body,
-                                        message.received_ms)
+        self._registry.commands.replied(
+            device.id, body["id"], body.get("ok") is True, body, message.received_ms
+        )
         return self._alive(device, message)
 
     def _log(self, device: Device, message: Message) -> list[Observation]:
         text = str(jsonable(message.payload.decode("utf-8", "replace")))
         self._registry.journal.add_event(
-            Event(device.id, "log", {"text": text[:8192]}, received_ms=message.received_ms))
+            Event(device.id, "log", {"text": text[:8192]}, received_ms=message.received_ms)
+        )
         return self._alive(device, message)
 
     def _csr(self, device: Device, message: Message) -> list[Observation]:
         observed = self._alive(device, message)
-        return [*observed, Observation(device.id, "csr", message.received_ms,
-                                       {"csr": message.payload})]
+        return [
+            *observed,
+            Observation(device.id, "csr", message.received_ms, {"csr": message.payload}),
+        ]
 
 
 def _index(body: dict[str, Any], key: str) -> int | None:
@@ -214,8 +253,9 @@ def _index(body: dict[str, Any], key: str) -> int | None:
     return value
 
 
-def _is_time(value: object) -> bool:
-    return type(value) is int and _MIN_UNIX_S <= value < 2**40
+def _unix_ms(body: dict[str, Any]) -> int | None:
+    value = body.get("ts")
+    return value * 1000 if type(value) is int and _MIN_UNIX_S <= value < 2**40 else None
 
 
 def _text(value: object) -> str | None:

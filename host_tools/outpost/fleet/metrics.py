@@ -21,27 +21,38 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         figures = views.summary(self._service.registry)
         for name, text in (
-                ("devices", "Devices enrolled."), ("online", "Devices connected now."),
-                ("active", "Devices neither suspended nor retired."),
-                ("alarms", "Devices that need a look.")):
+            ("devices", "Devices enrolled."),
+            ("online", "Devices connected now."),
+            ("active", "Devices neither suspended nor retired."),
+            ("alarms", "Devices that need a look."),
+        ):
             yield GaugeMetricFamily(f"outpost_{name}", text, value=figures[name])
         for name, text in (
-                ("received", "Telemetry records stored."),
-                ("duplicates", "Telemetry records that came again."),
-                ("malformed", "Payloads that could not be read.")):
+            ("received", "Telemetry records stored."),
+            ("duplicates", "Telemetry records that came again."),
+            ("malformed", "Payloads that could not be read."),
+        ):
             yield CounterMetricFamily(f"outpost_{name}", text, value=figures[name])
         # A gauge: a record that comes late after all is no longer lost.
-        yield GaugeMetricFamily("outpost_lost", "Telemetry records missing.",
-                                value=figures["lost"])
-        yield GaugeMetricFamily("outpost_ingest_backlog", "Messages waiting to be stored.",
-                                value=self._service.backlog())
-        yield CounterMetricFamily("outpost_broker_restarts", "Times the broker had to be started"
-                                  " again.", value=self._service.restarts())
+        yield GaugeMetricFamily(
+            "outpost_lost", "Telemetry records missing.", value=figures["lost"]
+        )
+        yield GaugeMetricFamily(
+            "outpost_ingest_backlog",
+            "Messages waiting to be stored.",
+            value=self._service.backlog(),
+        )
+        yield CounterMetricFamily(
+            "outpost_broker_restarts",
+            "Times the broker had to be started again.",
+            value=self._service.restarts(),
+        )
         yield self._rollouts()
 
     def _rollouts(self) -> Metric:
-        family = GaugeMetricFamily("outpost_rollout_devices", "Devices by state.",
-                                   labels=["rollout", "state"])
+        family = GaugeMetricFamily(
+            "outpost_rollout_devices", "Devices by state.", labels=["rollout", "state"]
+        )
         for rollout in self._service.rollouts.all()[:10]:
             for state, count in rollout["counts"].items():
                 family.add_metric([rollout["id"], state], count)
@@ -50,5 +61,5 @@ class _Collector:
 
 def render(service: "Service") -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(service))  # type: ignore[arg-type]
+    registry.register(_Collector(service))
     return generate_latest(registry)

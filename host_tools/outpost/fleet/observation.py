@@ -6,7 +6,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Observation:
-    """kind: seen, state, state-retained (of unknown age), update, evidence, boot, csr; `body` is the device's own map."""
+    """kind: seen, state, state-retained (of unknown age), update, evidence, boot, csr.
+
+    `body` is the device's own map.
+    """
 
     device: str
     kind: str

@@ -2,7 +2,7 @@
 
 What devices say is hostile text.  It reaches a page only through autoescaped templates and, for
 charts, through JSON; the Content-Security-Policy would stop a script that slipped through.
-Pages refresh themselves by fetching their own `main` element again (`?part=1`), so there is one renderer.
+Pages refresh themselves by fetching their own `main` element again (`?part=1`): one renderer.
 """
 
 import asyncio
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; "
-                               "img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; "
-                               "form-action 'self'",
-    "x-content-type-options": "nosniff", "referrer-policy": "same-origin",
+    "img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'self'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
     "cache-control": "no-store",
 }
 _UNITS = {"Cel": "°C", "%RH": "% rh", "Pa": "Pa", "V": "V", "lx": "lx", "ppm": "ppm"}
@@ -75,8 +76,13 @@ def duration(milliseconds: int | None) -> str:
         return "–"
     seconds = milliseconds // 1000
     days, hours, minutes = seconds // 86_400, seconds // 3_600 % 24, seconds // 60 % 60
-    return f"{days} d {hours} h" if days else f"{hours} h {minutes} min" if hours else (
-        f"{minutes} min" if minutes else f"{seconds} s")
+    return (
+        f"{days} d {hours} h"
+        if days
+        else f"{hours} h {minutes} min"
+        if hours
+        else (f"{minutes} min" if minutes else f"{seconds} s")
+    )
 
 
 def percent(part: int, whole: int) -> str:
@@ -85,10 +91,20 @@ def percent(part: int, whole: int) -> str:
 
 def environment() -> jinja2.Environment:
     found = jinja2.Environment(
-        loader=jinja2.PackageLoader("outpost.fleet"), autoescape=True,
-        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    found.filters.update(ago=ago, when=when, quantity=quantity, size=size, duration=duration,
-                         short=lambda digest: (digest or "")[:12] or "–")
+        loader=jinja2.PackageLoader("outpost.fleet"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    found.filters.update(
+        ago=ago,
+        when=when,
+        quantity=quantity,
+        size=size,
+        duration=duration,
+        short=lambda digest: (digest or "")[:12] or "–",
+    )
     found.globals.update(percent=percent)
     return found
 
@@ -97,19 +113,25 @@ def environment() -> jinja2.Environment:
 
 
 def fleet(service: "Service", request: Request) -> Context:
-    return {"summary": views.summary(service.registry), "devices": views.devices(service.registry),
-            "rollouts": [r for r in service.rollouts.all() if r["state"] in ("running", "paused")]}
+    return {
+        "summary": views.summary(service.registry),
+        "devices": views.devices(service.registry),
+        "rollouts": [r for r in service.rollouts.all() if r["state"] in ("running", "paused")],
+    }
 
 
 def device(service: "Service", request: Request) -> Context:
     device_id = request.path_params["id"]
     found = views.one_device(service.registry, device_id)
     release = service.registry.releases.find(found["release"]) if found["release"] else None
-    return {"device": found, "release": release,
-            "events": service.registry.journal.events(device_id, limit=50),
-            "rejects": service.registry.journal.rejects(device_id, limit=20),
-            "security": service.registry.journal.security(device=device_id, limit=20),
-            "commands": service.registry.commands.of(device_id, limit=20)}
+    return {
+        "device": found,
+        "release": release,
+        "events": service.registry.journal.events(device_id, limit=50),
+        "rejects": service.registry.journal.rejects(device_id, limit=20),
+        "security": service.registry.journal.security(device=device_id, limit=20),
+        "commands": service.registry.commands.of(device_id, limit=20),
+    }
 
 
 def rollouts(service: "Service", request: Request) -> Context:
@@ -119,14 +141,20 @@ def rollouts(service: "Service", request: Request) -> Context:
 def rollout(service: "Service", request: Request) -> Context:
     rollout_id = request.path_params["id"]
     notes = [line for line in service.registry.audit.lines(500) if line.subject == rollout_id]
-    return {"rollout": service.rollouts.status(rollout_id), "notes": notes,
-            "evidence": _evidence(service, service.rollouts.status(rollout_id)["release"])}
+    return {
+        "rollout": service.rollouts.status(rollout_id),
+        "notes": notes,
+        "evidence": _evidence(service, service.rollouts.status(rollout_id)["release"]),
+    }
 
 
 def _evidence(service: "Service", digest: str) -> list[Any]:
     """Tracebacks that the rollout's own release left behind, newest first."""
-    return [event for event in service.registry.journal.events(type="evidence", limit=500)
-            if event.body.get("digest") == digest][:20]
+    return [
+        event
+        for event in service.registry.journal.events(type="evidence", limit=500)
+        if event.body.get("digest") == digest
+    ][:20]
 
 
 def releases(service: "Service", request: Request) -> Context:
@@ -134,9 +162,17 @@ def releases(service: "Service", request: Request) -> Context:
     for item in service.registry.devices.all():
         if item.release:
             running[item.release] = running.get(item.release, 0) + 1
-    return {"releases": [{**views.release(item), "health": item.payload.get("health", {}),
-                          "entries": item.payload.get("files", [])}
-                         for item in service.registry.releases.all()], "running": running}
+    return {
+        "releases": [
+            {
+                **views.release(item),
+                "health": item.payload.get("health", {}),
+                "entries": item.payload.get("files", []),
+            }
+            for item in service.registry.releases.all()
+        ],
+        "running": running,
+    }
 
 
 def events(service: "Service", request: Request) -> Context:
@@ -144,25 +180,31 @@ def events(service: "Service", request: Request) -> Context:
 
 
 def security(service: "Service", request: Request) -> Context:
-    return {"security": service.registry.journal.security(limit=200),
-            "rejects": service.registry.journal.rejects(limit=100)}
+    return {
+        "security": service.registry.journal.security(limit=200),
+        "rejects": service.registry.journal.rejects(limit=100),
+    }
 
 
 def audit(service: "Service", request: Request) -> Context:
-    return {"lines": service.registry.audit.lines(200),
-            "broken": service.registry.audit.verify()}
+    return {"lines": service.registry.audit.lines(200), "broken": service.registry.audit.verify()}
 
 
 _PAGES: dict[str, tuple[str, Page]] = {
-    "/": ("fleet.html", fleet), "/devices/{id}": ("device.html", device),
-    "/rollouts": ("rollouts.html", rollouts), "/rollouts/{id}": ("rollout.html", rollout),
-    "/releases": ("releases.html", releases), "/events": ("events.html", events),
-    "/security": ("security.html", security), "/audit": ("audit.html", audit),
+    "/": ("fleet.html", fleet),
+    "/devices/{id}": ("device.html", device),
+    "/rollouts": ("rollouts.html", rollouts),
+    "/rollouts/{id}": ("rollout.html", rollout),
+    "/releases": ("releases.html", releases),
+    "/events": ("events.html", events),
+    "/security": ("security.html", security),
+    "/audit": ("audit.html", audit),
 }
 
 
-def _render(templates: jinja2.Environment, name: str, page: Page,
-            service: "Service", request: Request) -> tuple[str, int]:
+def _render(
+    templates: jinja2.Environment, name: str, page: Page, service: "Service", request: Request
+) -> tuple[str, int]:
     part = "part" in request.query_params
     section = request.url.path.split("/")[1] or "fleet"
     common = {"layout": "part.html" if part else "base.html", "section": section}
@@ -181,6 +223,7 @@ def _endpoint(templates: jinja2.Environment, name: str, page: Page) -> Any:
             return RedirectResponse("/login", 303)
         html, status = await asyncio.to_thread(_render, templates, name, page, service, request)
         return HTMLResponse(html, status, headers=SECURITY_HEADERS)
+
     return endpoint
 
 
@@ -192,13 +235,20 @@ def _login(templates: jinja2.Environment) -> Any:
             form = parse_qs((await request.body())[:4096].decode("utf-8", "replace"))
             if service.is_token(form.get("token", [""])[0].strip()):
                 answer = RedirectResponse("/", 303)
-                answer.set_cookie(api.COOKIE, api.read_cookie(service), httponly=True,
-                                  samesite="strict", max_age=86_400)
+                answer.set_cookie(
+                    api.COOKIE,
+                    api.read_cookie(service),
+                    httponly=True,
+                    samesite="strict",
+                    max_age=86_400,
+                )
                 return answer
             wrong = True
-        html = templates.get_template("login.html").render(layout="base.html", section="login",
-                                                           wrong=wrong)
+        html = templates.get_template("login.html").render(
+            layout="base.html", section="login", wrong=wrong
+        )
         return HTMLResponse(html, 401 if wrong else 200, headers=SECURITY_HEADERS)
+
     return endpoint
 
 
@@ -208,6 +258,10 @@ def static_folder() -> str:
 
 def routes() -> list[Route]:
     templates = environment()
-    return [Route("/login", _login(templates), methods=["GET", "POST"]),
-            *(Route(path, _endpoint(templates, name, page), methods=["GET"])
-              for path, (name, page) in _PAGES.items())]
+    return [
+        Route("/login", _login(templates), methods=["GET", "POST"]),
+        *(
+            Route(path, _endpoint(templates, name, page), methods=["GET"])
+            for path, (name, page) in _PAGES.items()
+        ),
+    ]

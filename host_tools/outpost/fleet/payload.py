@@ -31,7 +31,7 @@ def plain(payload: bytes) -> Any:
     stream = BytesIO(payload)
     try:
         value = cbor2.CBORDecoder(stream).decode()
-    except Exception as error:  # cbor2's tags build dates, addresses, patterns…: any may object
+    except Exception as error:  # noqa: BLE001 - tags build dates, patterns…: any may object
         raise PayloadError("cbor", f"{type(error).__name__}: {error}"[:200]) from None
     if stream.tell() != len(payload):
         raise PayloadError("cbor-trailing", "bytes follow the item")

@@ -59,13 +59,21 @@ class Ca:
     @classmethod
     def create(cls, folder: Path, name: str = "Outpost fleet CA") -> "Ca":
         if (folder / "ca.key").exists():
-            raise OutpostError("ca-exists", f"{folder} already holds a CA",
-                               "open it, or choose an empty folder", ExitCode.ALREADY_DONE)
+            raise OutpostError(
+                "ca-exists",
+                f"{folder} already holds a CA",
+                "open it, or choose an empty folder",
+                ExitCode.ALREADY_DONE,
+            )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = ec.generate_private_key(ec.SECP256R1())
         cert = _ca_certificate(key, name)
-        write_private(folder / "ca.key", key.private_bytes(
-            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, _encryption()))
+        write_private(
+            folder / "ca.key",
+            key.private_bytes(
+                serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, _encryption()
+            ),
+        )
         write_whole(folder / "ca.der", cert.public_bytes(serialization.Encoding.DER))
         write_whole(folder / "revoked.json", b"{}")
         ca = cls(folder, cert, key)
@@ -77,14 +85,19 @@ class Ca:
         try:
             cert = x509.load_der_x509_certificate((folder / "ca.der").read_bytes())
             key = serialization.load_der_private_key(
-                read_private(folder / "ca.key"), _passphrase())
+                read_private(folder / "ca.key"), _passphrase()
+            )
         except FileNotFoundError:
-            raise OutpostError("no-ca", f"{folder} holds no CA", "run `outpost fleet init`",
-                               ExitCode.USAGE) from None
+            raise OutpostError(
+                "no-ca", f"{folder} holds no CA", "run `outpost fleet init`", ExitCode.USAGE
+            ) from None
         except (ValueError, TypeError) as error:
-            raise OutpostError("ca-key", f"the CA key in {folder} cannot be read: {error}",
-                               f"name the passphrase file in {PASSPHRASE_ENV}",
-                               ExitCode.USAGE) from None
+            raise OutpostError(
+                "ca-key",
+                f"the CA key in {folder} cannot be read: {error}",
+                f"name the passphrase file in {PASSPHRASE_ENV}",
+                ExitCode.USAGE,
+            ) from None
         assert isinstance(key, Key)
         return cls(folder, cert, key)
 
@@ -103,8 +116,12 @@ class Ca:
     def issue(self, csr_der: bytes, device_id: str) -> bytes:
         """The device's certificate (DER) for the key of its CSR."""
         if not valid_device_id(device_id):
-            raise OutpostError("device-id", f"{device_id!r} is not a device id",
-                               "use a-z, 0-9 and '-', 63 characters at most", ExitCode.USAGE)
+            raise OutpostError(
+                "device-id",
+                f"{device_id!r} is not a device id",
+                "use a-z, 0-9 and '-', 63 characters at most",
+                ExitCode.USAGE,
+            )
         public_key = _proven_key(csr_der)
         builder = _leaf(self._cert, device_id, public_key, ExtendedKeyUsageOID.CLIENT_AUTH)
         return self._sign(builder)
@@ -112,8 +129,9 @@ class Ca:
     def issue_service(self, name: str) -> Credentials:
         """A client certificate for a part of the fleet itself, such as ingest."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _leaf(self._cert, SERVICE_PREFIX + name, key.public_key(),
-                        ExtendedKeyUsageOID.CLIENT_AUTH)
+        builder = _leaf(
+            self._cert, SERVICE_PREFIX + name, key.public_key(), ExtendedKeyUsageOID.CLIENT_AUTH
+        )
         return Credentials(self._sign(builder), _key_der(key))
 
     def issue_server(self, names: Sequence[str]) -> Credentials:
@@ -121,7 +139,8 @@ class Ca:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _leaf(self._cert, names[0], key.public_key(), ExtendedKeyUsageOID.SERVER_AUTH)
         builder = builder.add_extension(
-            x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+            x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
+        )
         return Credentials(self._sign(builder), _key_der(key))
 
     def revoke(self, cert_serial: str, reason: str = "unspecified") -> None:
@@ -132,8 +151,7 @@ class Ca:
         self._write_crl(revoked)
 
     def revoked(self) -> dict[str, dict[str, str]]:
-        result: dict[str, dict[str, str]] = json.loads(
-            (self._folder / "revoked.json").read_text())
+        result: dict[str, dict[str, str]] = json.loads((self._folder / "revoked.json").read_text())
         return result
 
     def refresh_crl(self) -> None:
@@ -144,12 +162,19 @@ class Ca:
         return cert.public_bytes(serialization.Encoding.DER)
 
     def _write_crl(self, revoked: dict[str, dict[str, str]]) -> None:
-        builder = (x509.CertificateRevocationListBuilder().issuer_name(self._cert.subject)
-                   .last_update(NOT_BEFORE).next_update(NOT_AFTER))
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._cert.subject)
+            .last_update(NOT_BEFORE)
+            .next_update(NOT_AFTER)
+        )
         for serial, entry in revoked.items():
             builder = builder.add_revoked_certificate(
-                x509.RevokedCertificateBuilder().serial_number(int(serial, 16))
-                .revocation_date(datetime.datetime.fromisoformat(entry["at"])).build())
+                x509.RevokedCertificateBuilder()
+                .serial_number(int(serial, 16))
+                .revocation_date(datetime.datetime.fromisoformat(entry["at"]))
+                .build()
+            )
         crl = builder.sign(self._key, hashes.SHA256())
         write_whole(self.crl_path, crl.public_bytes(serialization.Encoding.PEM))
 
@@ -161,13 +186,17 @@ def cert_serial(cert_der: bytes) -> str:
 def spki_sha256(cert_der: bytes) -> str:
     """Identifies the key pair, whatever certificate it is in."""
     key = x509.load_der_x509_certificate(cert_der).public_key()
-    return hashlib.sha256(key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+    return hashlib.sha256(
+        key.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    ).hexdigest()
 
 
 def pem(der: bytes, label: str) -> bytes:
     """DER in a PEM envelope (RFC 7468); label is CERTIFICATE or PRIVATE KEY."""
     import ssl
+
     text = ssl.DER_cert_to_PEM_cert(der)
     return text.replace("CERTIFICATE", label).encode()
 
@@ -179,39 +208,60 @@ def _proven_key(csr_der: bytes) -> ec.EllipticCurvePublicKey:
         if not csr.is_signature_valid:
             raise InvalidSignature
     except (ValueError, TypeError, InvalidSignature) as error:
-        raise OutpostError("csr", f"the CSR cannot be used: {error or 'bad signature'}",
-                           "make a new key and CSR on the device",
-                           ExitCode.VERIFICATION_FAILED) from None
+        raise OutpostError(
+            "csr",
+            f"the CSR cannot be used: {error or 'bad signature'}",
+            "make a new key and CSR on the device",
+            ExitCode.VERIFICATION_FAILED,
+        ) from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise OutpostError("csr-key", "the CSR's key is not P-256", "make a P-256 key",
-                           ExitCode.VERIFICATION_FAILED)
+        raise OutpostError(
+            "csr-key",
+            "the CSR's key is not P-256",
+            "make a P-256 key",
+            ExitCode.VERIFICATION_FAILED,
+        )
     return key
 
 
-def _leaf(ca: x509.Certificate, common_name: str, key: ec.EllipticCurvePublicKey,
-          usage: x509.ObjectIdentifier) -> x509.CertificateBuilder:
+def _leaf(
+    ca: x509.Certificate,
+    common_name: str,
+    key: ec.EllipticCurvePublicKey,
+    usage: x509.ObjectIdentifier,
+) -> x509.CertificateBuilder:
     return (
-        x509.CertificateBuilder().issuer_name(ca.subject).subject_name(_name(common_name))
-        .public_key(key).serial_number(x509.random_serial_number())
-        .not_valid_before(NOT_BEFORE).not_valid_after(NOT_AFTER)
+        x509.CertificateBuilder()
+        .issuer_name(ca.subject)
+        .subject_name(_name(common_name))
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOT_BEFORE)
+        .not_valid_after(NOT_AFTER)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(ca=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(_ec_key(ca)),
-                       critical=False))
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(_ec_key(ca)), critical=False
+        )
+    )
 
 
 def _ca_certificate(key: Key, name: str) -> x509.Certificate:
     subject = _name(name)
     return (
-        x509.CertificateBuilder().issuer_name(subject).subject_name(subject)
-        .public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(NOT_BEFORE).not_valid_after(NOT_AFTER)
+        x509.CertificateBuilder()
+        .issuer_name(subject)
+        .subject_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOT_BEFORE)
+        .not_valid_after(NOT_AFTER)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
-                       critical=False)
-        .sign(key, hashes.SHA256()))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
 
 
 def _ec_key(cert: x509.Certificate) -> ec.EllipticCurvePublicKey:
@@ -222,9 +272,16 @@ def _ec_key(cert: x509.Certificate) -> ec.EllipticCurvePublicKey:
 
 def _key_usage(ca: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, content_commitment=False,
-        key_encipherment=False, data_encipherment=False, key_agreement=False,
-        encipher_only=False, decipher_only=False)
+        digital_signature=not ca,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _name(common_name: str) -> x509.Name:
@@ -239,8 +296,9 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _key_der(key: Key) -> bytes:
-    return key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8,
-                             serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _passphrase() -> bytes | None:

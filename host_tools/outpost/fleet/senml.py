@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from node.core.senml import is_name
+
 from outpost.fleet.payload import PayloadError, jsonable, plain
 from outpost.fleet.registry.telemetry import Reading
 
@@ -19,8 +20,21 @@ MAX_TEXT = 256
 _RELATIVE_BELOW_S = 2**28  # section 4.5.3
 _YEAR_MS = 366 * 86_400_000
 _LABELS: dict[object, str] = {
-    -1: "bver", -2: "bn", -3: "bt", -4: "bu", -5: "bv", -6: "bs",
-    0: "n", 1: "u", 2: "v", 3: "vs", 4: "vb", 5: "s", 6: "t", 7: "ut", 8: "vd",
+    -1: "bver",
+    -2: "bn",
+    -3: "bt",
+    -4: "bu",
+    -5: "bv",
+    -6: "bs",
+    0: "n",
+    1: "u",
+    2: "v",
+    3: "vs",
+    4: "vb",
+    5: "s",
+    6: "t",
+    7: "ut",
+    8: "vd",
 }
 _NUMBERS = ("bt", "bv", "v", "t")
 _TEXTS = ("bn", "bu", "n", "u")
@@ -39,8 +53,12 @@ def from_json(payload: bytes, now_ms: int) -> list[Reading]:
 def from_cbor(payload: bytes, now_ms: int) -> list[Reading]:
     pack = plain(payload)
     if isinstance(pack, list):
-        pack = [{_LABELS.get(key, str(key)): value for key, value in record.items()}
-                if isinstance(record, dict) else record for record in pack]
+        pack = [
+            {_LABELS.get(key, str(key)): value for key, value in record.items()}
+            if isinstance(record, dict)
+            else record
+            for record in pack
+        ]
     return readings(pack, now_ms)
 
 

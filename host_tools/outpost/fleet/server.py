@@ -4,9 +4,9 @@
         fleet.url, fleet.broker_port, fleet.update_url, fleet.registry, fleet.ca
         fleet.publish(build_folder); fleet.rollouts.create("weather", "1.1.0", stages=…)
 
-Order of starting: broker, ingest, rollouts, HTTP; of stopping: the reverse, so that nothing acts on
-a part that is gone.  A crash of any part is survived by the others; a crash of the process takes the
-broker with it.
+Order of starting: broker, ingest, rollouts, HTTP; of stopping: the reverse, so that nothing acts
+on a part that is gone.  A crash of any part is survived by the others; a crash of the process
+takes the broker with it.
 """
 
 import contextlib
@@ -42,8 +42,9 @@ class Running:
 class FleetServer:
     """A context manager; `start` and `stop` for those who cannot use one."""
 
-    def __init__(self, folder: Path, trust: Path | None = None,
-                 config: FleetConfig | None = None) -> None:
+    def __init__(
+        self, folder: Path, trust: Path | None = None, config: FleetConfig | None = None
+    ) -> None:
         """Opens the fleet in `folder`, or creates it (with the trust root in `trust`)."""
         folder = Path(folder).resolve()
         if (folder / "fleet.json").exists():
@@ -57,19 +58,25 @@ class FleetServer:
         self.subscriber = Subscriber(self.registry, self._observed)
         self.service.backlog = lambda: self.subscriber.backlog
         self.service.restarts = lambda: self.broker.restarts
-        self._http = HttpServer(application(self.service), self.fleet.config.host,
-                                self.fleet.config.http_port)
+        self._http = HttpServer(
+            application(self.service), self.fleet.config.host, self.fleet.config.http_port
+        )
 
     def _broker_config(self) -> BrokerConfig:
         config = self.fleet.config
-        return BrokerConfig(self.fleet.folder / "broker", config.host, config.broker_port,
-                            config.server_names)
+        return BrokerConfig(
+            self.fleet.folder / "broker", config.host, config.broker_port, config.server_names
+        )
 
     def start(self) -> "FleetServer":
         try:
             self.broker.start()
-            self.subscriber.start((self.fleet.config.host, self.broker.port), self.broker.folder,
-                                  self.broker.ingest_credentials(), self.ca.ca_pem)
+            self.subscriber.start(
+                (self.fleet.config.host, self.broker.port),
+                self.broker.folder,
+                self.broker.ingest_credentials(),
+                self.ca.ca_pem,
+            )
             if not self.subscriber.await_ready():
                 raise OutpostError("ingest-start", "ingest cannot subscribe at the broker", None)
             self._http.start()
@@ -139,8 +146,9 @@ class FleetServer:
         """Certificate (DER) for a device's CSR; registers the device."""
         return self.fleet.enroll(csr_der, identity)
 
-    def send_command(self, device_id: str, cmd: str, args: dict[str, object] | None = None,
-                     ttl_s: int = 3600) -> str:
+    def send_command(
+        self, device_id: str, cmd: str, args: dict[str, object] | None = None, ttl_s: int = 3600
+    ) -> str:
         """The command's id; its answer appears in `registry.commands.get(id)`."""
         return self.service.send_command(device_id, cmd, args or {}, ttl_s).id
 
@@ -162,9 +170,15 @@ class FleetServer:
     def _refused(self, refusal: Refusal) -> None:
         """From the broker's log thread, which must go on reading whatever happens here."""
         with contextlib.suppress(Exception):
-            self.registry.journal.add_security(SecurityEvent(
-                now_ms(), f"broker-{refusal.kind}", refusal.device[:64], refusal.address[:64],
-                refusal.detail[:300]))
+            self.registry.journal.add_security(
+                SecurityEvent(
+                    now_ms(),
+                    f"broker-{refusal.kind}",
+                    refusal.device[:64],
+                    refusal.address[:64],
+                    refusal.detail[:300],
+                )
+            )
 
 
 def running(folder: Path) -> Running:
@@ -173,7 +187,10 @@ def running(folder: Path) -> Running:
         found = Running(**json.loads((folder / "running.json").read_text()))
         os.kill(found.pid, 0)
     except (OSError, ValueError, TypeError):
-        raise OutpostError("not-running", f"no server runs for {folder}",
-                           "start it with `outpost fleet serve`",
-                           ExitCode.SERVER_UNREACHABLE) from None
+        raise OutpostError(
+            "not-running",
+            f"no server runs for {folder}",
+            "start it with `outpost fleet serve`",
+            ExitCode.SERVER_UNREACHABLE,
+        ) from None
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loader import cbor
+
 from outpost.errors import ExitCode, OutpostError
 from outpost.fleet.dispatch import Dispatcher
 from outpost.fleet.fleet import Fleet, now_ms
@@ -19,8 +20,9 @@ CHECK_TTL_S = 7 * 86_400
 class Service:
     """`send(topic, payload)` reaches the broker; `reload_broker` makes revocations take effect."""
 
-    def __init__(self, fleet: Fleet, send: Callable[[str, bytes], None],
-                 reload_broker: Callable[[], None]) -> None:
+    def __init__(
+        self, fleet: Fleet, send: Callable[[str, bytes], None], reload_broker: Callable[[], None]
+    ) -> None:
         self.fleet = fleet
         self.rollouts = Dispatcher(fleet.registry, fleet.heads, self._ask_to_check)
         self.token = fleet.token
@@ -40,23 +42,27 @@ class Service:
     def is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.token.encode())
 
-    def send_command(self, device_id: str, cmd: str, args: dict[str, Any],
-                     ttl_s: int) -> Command:
+    def send_command(self, device_id: str, cmd: str, args: dict[str, Any], ttl_s: int) -> Command:
         """Queued by the broker while the device sleeps; its answer is stored by ingest."""
         device = self.registry.devices.get(device_id)
         if device.state != "active":
-            raise OutpostError("not-active", f"{device_id} is {device.state}", None,
-                               ExitCode.REFUSED)
+            raise OutpostError(
+                "not-active", f"{device_id} is {device.state}", None, ExitCode.REFUSED
+            )
         issued_ms = now_ms()
-        command = Command(secrets.token_hex(8), device_id, cmd, args, issued_ms,
-                          issued_ms + ttl_s * 1000)
+        command = Command(
+            secrets.token_hex(8), device_id, cmd, args, issued_ms, issued_ms + ttl_s * 1000
+        )
         body = {"id": command.id, "cmd": cmd, "args": args, "exp": command.expires_ms // 1000}
         try:
             payload = cbor.encode(body)
         except (TypeError, ValueError) as error:
-            raise OutpostError("command-args", f"a device cannot read these arguments: {error}",
-                               "use whole numbers, text, lists and maps",
-                               ExitCode.USAGE) from None
+            raise OutpostError(
+                "command-args",
+                f"a device cannot read these arguments: {error}",
+                "use whole numbers, text, lists and maps",
+                ExitCode.USAGE,
+            ) from None
         self.registry.commands.add(command)
         self._send(f"v1/{device_id}/down/command", payload)
         return command

@@ -31,10 +31,11 @@ _RETRY_S = 0.5
 
 
 class Subscriber:
-    """start(port), publish(topic, payload), stop(); `on_observations` runs in the writer thread."""
+    """start, publish(topic, payload), stop; `on_observations` runs in the writer thread."""
 
-    def __init__(self, registry: Registry,
-                 on_observations: Callable[[list[Observation]], None]) -> None:
+    def __init__(
+        self, registry: Registry, on_observations: Callable[[list[Observation]], None]
+    ) -> None:
         self._registry = registry
         self._ingest = Ingest(registry)
         self._on_observations = on_observations
@@ -45,13 +46,18 @@ class Subscriber:
         self._stopping = False
         self.batches = 0
 
-    def start(self, address: tuple[str, int], folder: Path, credentials: Credentials,
-              ca_pem: bytes) -> None:
+    def start(
+        self, address: tuple[str, int], folder: Path, credentials: Credentials, ca_pem: bytes
+    ) -> None:
         self._stopping = False
         self._writer = threading.Thread(target=self._write, name="ingest", daemon=True)
         self._writer.start()
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=CLIENT_ID,
-                             clean_session=False, manual_ack=True)
+        client = mqtt.Client(
+            mqtt.CallbackAPIVersion.VERSION2,
+            client_id=CLIENT_ID,
+            clean_session=False,
+            manual_ack=True,
+        )
         client.tls_set_context(_tls_context(folder, credentials, ca_pem))
         client.max_inflight_messages_set(1000)
         client.reconnect_delay_set(1, 10)
@@ -85,15 +91,24 @@ class Subscriber:
     def backlog(self) -> int:
         return self._queue.qsize()
 
-    def _on_connect(self, client: mqtt.Client, userdata: object, flags: object,
-                    reason: object, properties: object) -> None:
+    def _on_connect(
+        self,
+        client: mqtt.Client,
+        userdata: object,
+        flags: object,
+        reason: object,
+        properties: object,
+    ) -> None:
         client.subscribe("v1/+/up/#", qos=1)
 
-    def _on_subscribe(self, client: mqtt.Client, userdata: object, mid: int, reasons: object,
-                      properties: object) -> None:
+    def _on_subscribe(
+        self, client: mqtt.Client, userdata: object, mid: int, reasons: object, properties: object
+    ) -> None:
         self._subscribed.set()
 
-    def _on_message(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
+    def _on_message(
+        self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage
+    ) -> None:
         while not self._stopping:
             with contextlib.suppress(queue.Full):
                 self._queue.put(message, timeout=0.2)
@@ -122,7 +137,7 @@ class Subscriber:
             try:
                 observations = self._store(batch)
                 break
-            except Exception:
+            except Exception:  # noqa: BLE001 - this thread must outlive any failure
                 if self._stopping:
                     return
                 time.sleep(_RETRY_S)
@@ -160,8 +175,9 @@ class Subscriber:
 def _tls_context(folder: Path, credentials: Credentials, ca_pem: bytes) -> ssl.SSLContext:
     """OpenSSL reads a client's key from a file only; it stays in the broker's private folder."""
     path = folder / "ingest.pem"
-    write_private(path, pem(credentials.key_der, "PRIVATE KEY")
-                  + pem(credentials.cert_der, "CERTIFICATE"))
+    write_private(
+        path, pem(credentials.key_der, "PRIVATE KEY") + pem(credentials.cert_der, "CERTIFICATE")
+    )
     context = ssl.create_default_context(cadata=ca_pem.decode())
     context.load_cert_chain(path)
     return context

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from node.core import record, senml
+
 from outpost.fleet import senml as foreign
 from outpost.fleet.payload import PayloadError
 from outpost.fleet.registry.telemetry import Reading
@@ -60,13 +61,16 @@ def _packed(payload: bytes, schema_of: SchemaLookup) -> Samples:
     except (ValueError, record.RecordError) as error:
         raise PayloadError("schema-columns", str(error)) from None
     columns = len(batch.columns)
-    samples = Samples(boot=batch.boot, first=batch.seq, last=batch.seq_of(batch.samples - 1),
-                      dated=batch.dated)
+    samples = Samples(
+        boot=batch.boot, first=batch.seq, last=batch.seq_of(batch.samples - 1), dated=batch.dated
+    )
     for index in range(batch.samples):
-        mine = rows[index * columns:(index + 1) * columns]
+        mine = rows[index * columns : (index + 1) * columns]
         samples.readings[batch.seq_of(index)] = [
             Reading(name, time_ms, scaled(value, scale), unit, None, quality)
-            for name, unit, time_ms, value, scale, quality in mine if value is not None]
+            for name, unit, time_ms, value, scale, quality in mine
+            if value is not None
+        ]
     return samples
 
 

@@ -1,7 +1,8 @@
-"""The update repository over HTTP: what a device fetches, as any static server or CDN would give it.
+"""The update repository over HTTP: what a device fetches, as a static server would give it.
 
 Everything is signed or content-addressed, so this endpoint needs no authentication and can be put
-behind any cache: blobs, releases and roots never change (`immutable`), heads are revalidated by ETag.
+behind any cache: blobs, releases and roots never change (`immutable`), heads are revalidated by
+ETag.
 One range per request (RFC 9110 section 14): that is what a resumed download asks for.
 """
 
@@ -72,8 +73,13 @@ def answer(item: Item | None, request: dict[str, str]) -> Answer:
     """The response to a GET; `request` has the header names in lower case."""
     if item is None:
         return Answer(404, {"cache-control": "no-store"}, b"not found\n")
-    headers = {"etag": item.etag, "cache-control": item.caching, "accept-ranges": "bytes",
-               "content-type": "application/octet-stream", "x-content-type-options": "nosniff"}
+    headers = {
+        "etag": item.etag,
+        "cache-control": item.caching,
+        "accept-ranges": "bytes",
+        "content-type": "application/octet-stream",
+        "x-content-type-options": "nosniff",
+    }
     if _matches(request.get("if-none-match", ""), item.etag):
         return Answer(304, headers)
     span = None
@@ -85,7 +91,7 @@ def answer(item: Item | None, request: dict[str, str]) -> Answer:
     if first > last:
         return Answer(416, {**headers, "content-range": f"bytes */{len(item.content)}"})
     headers["content-range"] = f"bytes {first}-{last}/{len(item.content)}"
-    return Answer(206, headers, item.content[first:last + 1])
+    return Answer(206, headers, item.content[first : last + 1])
 
 
 def _matches(header: str, etag: str) -> bool:

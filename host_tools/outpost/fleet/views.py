@@ -1,4 +1,4 @@
-"""Rows of the registry as JSON, the one form that the API, the pages and the command line share."""
+"""Rows of the registry as JSON, the one form that API, pages and command line share."""
 
 import dataclasses
 import time
@@ -22,8 +22,13 @@ Json = dict[str, Any]
 
 
 def reading(item: Reading) -> Json:
-    return {"metric": item.metric, "ts_ms": item.ts_ms, "value": item.value, "text": item.text,
-            "unit": item.unit}
+    return {
+        "metric": item.metric,
+        "ts_ms": item.ts_ms,
+        "value": item.value,
+        "text": item.text,
+        "unit": item.unit,
+    }
 
 
 def alarms(device: Device, now_ms: int) -> list[str]:
@@ -61,10 +66,12 @@ def one_device(registry: Registry, device_id: str) -> Json:
     item = registry.devices.get(device_id)
     latest = registry.telemetry.latest(device_id).get(device_id, {})
     flow = registry.telemetry.flow(device_id)
-    return {**device(item, latest, time.time_ns() // 1_000_000),
-            "flow": dataclasses.asdict(flow),
-            "thinned": registry.telemetry.counter("thinned", device_id),
-            "malformed": registry.telemetry.counter("malformed", device_id)}
+    return {
+        **device(item, latest, time.time_ns() // 1_000_000),
+        "flow": dataclasses.asdict(flow),
+        "thinned": registry.telemetry.counter("thinned", device_id),
+        "malformed": registry.telemetry.counter("malformed", device_id),
+    }
 
 
 def event(item: Event) -> Json:
@@ -88,12 +95,18 @@ def reject(item: Reject) -> Json:
 
 
 def release(item: Release) -> Json:
-    return {"digest": item.digest, "product": item.product, "version": item.version,
-            "epoch": item.epoch, "published_ms": item.published_ms,
-            "boards": sorted(item.payload.get("boards", {})),
-            "files": len(item.payload.get("files", [])),
-            "bytes": sum(entry[1] for entry in item.payload.get("files", [])),
-            "source": item.payload.get("source", ""), "document_bytes": len(item.document)}
+    return {
+        "digest": item.digest,
+        "product": item.product,
+        "version": item.version,
+        "epoch": item.epoch,
+        "published_ms": item.published_ms,
+        "boards": sorted(item.payload.get("boards", {})),
+        "files": len(item.payload.get("files", [])),
+        "bytes": sum(entry[1] for entry in item.payload.get("files", [])),
+        "source": item.payload.get("source", ""),
+        "document_bytes": len(item.document),
+    }
 
 
 def summary(registry: Registry) -> Json:
@@ -106,7 +119,9 @@ def summary(registry: Registry) -> Json:
         "online": sum(item.online for item in every),
         "active": sum(item.state == "active" for item in every),
         "alarms": sum(bool(alarms(item, now_ms)) for item in every),
-        "received": flow.received, "duplicates": flow.duplicates, "lost": flow.lost,
+        "received": flow.received,
+        "duplicates": flow.duplicates,
+        "lost": flow.lost,
         "malformed": registry.telemetry.counter("malformed"),
         "security": len(registry.journal.security(limit=1000)),
     }

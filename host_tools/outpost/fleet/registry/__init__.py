@@ -23,9 +23,27 @@ from outpost.fleet.registry.releases import Head, Release, Releases, RolloutRow,
 from outpost.fleet.registry.telemetry import Flow, Reading, Telemetry
 
 __all__ = [
-    "Audit", "AuditLine", "Command", "Commands", "Device", "Devices", "Event", "Flow", "Head",
-    "Identity", "Journal", "Reading", "Registry", "Reject", "Release", "Releases", "RolloutRow",
-    "Rollouts", "SecurityEvent", "Telemetry", "valid_device_id",
+    "Audit",
+    "AuditLine",
+    "Command",
+    "Commands",
+    "Device",
+    "Devices",
+    "Event",
+    "Flow",
+    "Head",
+    "Identity",
+    "Journal",
+    "Reading",
+    "Registry",
+    "Reject",
+    "Release",
+    "Releases",
+    "RolloutRow",
+    "Rollouts",
+    "SecurityEvent",
+    "Telemetry",
+    "valid_device_id",
 ]
 
 

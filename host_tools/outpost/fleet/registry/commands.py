@@ -26,19 +26,32 @@ class Commands:
 
     def add(self, command: Command) -> None:
         with self._db.write() as db:
-            db.execute("INSERT INTO commands (id, device, cmd, args, issued_ms, expires_ms)"
-                       " VALUES (?, ?, ?, ?, ?, ?)",
-                       (command.id, command.device, command.cmd, json.dumps(command.args),
-                        command.issued_ms, command.expires_ms))
+            db.execute(
+                "INSERT INTO commands (id, device, cmd, args, issued_ms, expires_ms)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    command.id,
+                    command.device,
+                    command.cmd,
+                    json.dumps(command.args),
+                    command.issued_ms,
+                    command.expires_ms,
+                ),
+            )
 
-    def replied(self, device: str, command_id: str, ok: bool, reply: dict[str, Any],
-                now_ms: int) -> bool:
+    def replied(
+        self, device: str, command_id: str, ok: bool, reply: dict[str, Any], now_ms: int
+    ) -> bool:
         """False when this device was never sent that command, or has answered it before."""
         with self._db.write() as db:
-            return db.execute(
-                "UPDATE commands SET replied_ms = ?, ok = ?, reply = ?"
-                " WHERE id = ? AND device = ? AND replied_ms IS NULL",
-                (now_ms, int(ok), json.dumps(reply), command_id, device)).rowcount == 1
+            return (
+                db.execute(
+                    "UPDATE commands SET replied_ms = ?, ok = ?, reply = ?"
+                    " WHERE id = ? AND device = ? AND replied_ms IS NULL",
+                    (now_ms, int(ok), json.dumps(reply), command_id, device),
+                ).rowcount
+                == 1
+            )
 
     def get(self, command_id: str) -> Command | None:
         row = self._db.one("SELECT * FROM commands WHERE id = ?", (command_id,))
@@ -46,13 +59,24 @@ class Commands:
 
     def of(self, device: str, limit: int = 50) -> list[Command]:
         """Newest first."""
-        return [_command(row) for row in self._db.all(
-            "SELECT * FROM commands WHERE device = ? ORDER BY issued_ms DESC LIMIT ?",
-            (device, limit))]
+        return [
+            _command(row)
+            for row in self._db.all(
+                "SELECT * FROM commands WHERE device = ? ORDER BY issued_ms DESC LIMIT ?",
+                (device, limit),
+            )
+        ]
 
 
 def _command(row: Row) -> Command:
-    return Command(row["id"], row["device"], row["cmd"], json.loads(row["args"]),
-                   row["issued_ms"], row["expires_ms"], row["replied_ms"],
-                   None if row["ok"] is None else bool(row["ok"]),
-                   json.loads(row["reply"]) if row["reply"] else None)
+    return Command(
+        row["id"],
+        row["device"],
+        row["cmd"],
+        json.loads(row["args"]),
+        row["issued_ms"],
+        row["expires_ms"],
+        row["replied_ms"],
+        None if row["ok"] is None else bool(row["ok"]),
+        json.loads(row["reply"]) if row["reply"] else None,
+    )

@@ -22,8 +22,11 @@ Row = sqlite3.Row
 # (begin, commit, undo) of an outermost and of a nested transaction.
 _STATEMENTS = (
     ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",)),
-    ("SAVEPOINT inner_step", "RELEASE inner_step",
-     ("ROLLBACK TO inner_step", "RELEASE inner_step")),
+    (
+        "SAVEPOINT inner_step",
+        "RELEASE inner_step",
+        ("ROLLBACK TO inner_step", "RELEASE inner_step"),
+    ),
 )
 
 
@@ -88,8 +91,11 @@ class Database:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(
-                self.path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None,
-                check_same_thread=False)
+                self.path,
+                timeout=BUSY_TIMEOUT_MS / 1000,
+                isolation_level=None,
+                check_same_thread=False,
+            )
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA foreign_keys = ON")
             # FULL: what is committed was acknowledged to a device, which then deletes its own.

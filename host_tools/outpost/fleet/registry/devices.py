@@ -55,7 +55,7 @@ class Device:
 
 
 def _device(row: Row) -> Device:
-    values = {key: row[key] for key in row.keys()}
+    values = dict(row)
     values["confirmed"] = bool(values["confirmed"])
     values["online"] = bool(values["online"])
     values["heartbeat"] = json.loads(values["heartbeat"])
@@ -72,8 +72,12 @@ class Devices:
     def add(self, identity: Identity, now_ms: int) -> Device:
         """Enrol; enrolling the very same identity again changes nothing (stations retry)."""
         if not valid_device_id(identity.id):
-            raise OutpostError("device-id", f"{identity.id!r} is not a device id",
-                               "use a-z, 0-9 and '-', 63 characters at most", 2)
+            raise OutpostError(
+                "device-id",
+                f"{identity.id!r} is not a device id",
+                "use a-z, 0-9 and '-', 63 characters at most",
+                2,
+            )
         with self._db.write() as db:
             self._refuse_clone(identity)
             db.execute(
@@ -81,22 +85,39 @@ class Devices:
                 " created_ms) VALUES (?, ?, ?, ?, ?, ?, 'active', ?) ON CONFLICT (id) DO UPDATE SET"
                 " product = excluded.product, board = excluded.board, hw_uid = excluded.hw_uid,"
                 " cert_serial = excluded.cert_serial, spki_sha256 = excluded.spki_sha256",
-                (identity.id, identity.product, identity.board, identity.hw_uid,
-                 identity.cert_serial, identity.spki_sha256, now_ms))
+                (
+                    identity.id,
+                    identity.product,
+                    identity.board,
+                    identity.hw_uid,
+                    identity.cert_serial,
+                    identity.spki_sha256,
+                    now_ms,
+                ),
+            )
         return self.get(identity.id)
 
     def _refuse_clone(self, identity: Identity) -> None:
         for column in ("hw_uid", "cert_serial", "spki_sha256"):
             value = getattr(identity, column)
             row = value and self._db.one(
-                f"SELECT id FROM devices WHERE {column} = ? AND id != ?", (value, identity.id))
+                f"SELECT id FROM devices WHERE {column} = ? AND id != ?", (value, identity.id)
+            )
             if row:
-                raise OutpostError("clone", f"{column} {value} already belongs to {row['id']}",
-                                   "retire the other device first, or look for a cloned board", 7)
+                raise OutpostError(
+                    "clone",
+                    f"{column} {value} already belongs to {row['id']}",
+                    "retire the other device first, or look for a cloned board",
+                    7,
+                )
         known = self.find(identity.id)
         if known and known.hw_uid and identity.hw_uid and known.hw_uid != identity.hw_uid:
-            raise OutpostError("device-taken", f"{identity.id} is another board ({known.hw_uid})",
-                               "choose another device id", 7)
+            raise OutpostError(
+                "device-taken",
+                f"{identity.id} is another board ({known.hw_uid})",
+                "choose another device id",
+                7,
+            )
 
     def find(self, device_id: str) -> Device | None:
         row = self._db.one("SELECT * FROM devices WHERE id = ?", (device_id,))
@@ -105,13 +126,18 @@ class Devices:
     def get(self, device_id: str) -> Device:
         device = self.find(device_id)
         if device is None:
-            raise OutpostError("unknown-device", f"no device {device_id!r} in this fleet",
-                               "`outpost device list` shows them", 3)
+            raise OutpostError(
+                "unknown-device",
+                f"no device {device_id!r} in this fleet",
+                "`outpost device list` shows them",
+                3,
+            )
         return device
 
     def all(self, product: str | None = None) -> list[Device]:
-        rows = self._db.all("SELECT * FROM devices WHERE ? IS NULL OR product = ? ORDER BY id",
-                            (product, product))
+        rows = self._db.all(
+            "SELECT * FROM devices WHERE ? IS NULL OR product = ? ORDER BY id", (product, product)
+        )
         return [_device(row) for row in rows]
 
     def ids(self) -> list[str]:
@@ -129,14 +155,18 @@ class Devices:
     def rebind(self, device_id: str, cert_serial: str, spki_sha256: str) -> None:
         """A rotated certificate takes the old one's place."""
         with self._db.write() as db:
-            db.execute("UPDATE devices SET cert_serial = ?, spki_sha256 = ? WHERE id = ?",
-                       (cert_serial, spki_sha256, device_id))
+            db.execute(
+                "UPDATE devices SET cert_serial = ?, spki_sha256 = ? WHERE id = ?",
+                (cert_serial, spki_sha256, device_id),
+            )
 
     def seen(self, device_id: str, now_ms: int, online: bool | None = None) -> None:
         with self._db.write() as db:
-            db.execute("UPDATE devices SET last_seen_ms = max(coalesce(last_seen_ms, 0), ?),"
-                       " online = coalesce(?, online) WHERE id = ?",
-                       (now_ms, None if online is None else int(online), device_id))
+            db.execute(
+                "UPDATE devices SET last_seen_ms = max(coalesce(last_seen_ms, 0), ?),"
+                " online = coalesce(?, online) WHERE id = ?",
+                (now_ms, None if online is None else int(online), device_id),
+            )
 
     def gone(self, device_id: str) -> None:
         """The will arrived: the broker lost the device.  That is not a sign of life."""
@@ -145,22 +175,36 @@ class Devices:
 
     def heartbeat(self, device_id: str, body: dict[str, Any], now_ms: int) -> None:
         with self._db.write() as db:
-            db.execute("UPDATE devices SET heartbeat = ?, heartbeat_ms = ? WHERE id = ?",
-                       (json.dumps(body), now_ms, device_id))
+            db.execute(
+                "UPDATE devices SET heartbeat = ?, heartbeat_ms = ? WHERE id = ?",
+                (json.dumps(body), now_ms, device_id),
+            )
 
     def booted(self, device_id: str, boot: int | None, reset_cause: str | None) -> None:
         with self._db.write() as db:
-            db.execute("UPDATE devices SET boot = coalesce(?, boot),"
-                       " reset_cause = coalesce(?, reset_cause) WHERE id = ?",
-                       (boot, reset_cause, device_id))
+            db.execute(
+                "UPDATE devices SET boot = coalesce(?, boot),"
+                " reset_cause = coalesce(?, reset_cause) WHERE id = ?",
+                (boot, reset_cause, device_id),
+            )
 
     def report(self, device_id: str, body: dict[str, Any]) -> None:
-        """The retained state: version, slot, epoch, release digest, confirmed, and whatever else."""
-        known = {key: body.get(key) if isinstance(body.get(key), kind) else None
-                 for key, kind in (("version", str), ("slot", str), ("epoch", int),
-                                   ("release", str))}
+        """The retained state: version, slot, epoch, release digest, confirmed, and more."""
+        known = {
+            key: body.get(key) if isinstance(body.get(key), kind) else None
+            for key, kind in (("version", str), ("slot", str), ("epoch", int), ("release", str))
+        }
         with self._db.write() as db:
-            db.execute("UPDATE devices SET version = ?, slot = ?, epoch = ?, release = ?,"
-                       " confirmed = ?, reported = ? WHERE id = ?",
-                       (known["version"], known["slot"], known["epoch"], known["release"],
-                        int(body.get("confirmed") is True), json.dumps(body), device_id))
+            db.execute(
+                "UPDATE devices SET version = ?, slot = ?, epoch = ?, release = ?,"
+                " confirmed = ?, reported = ? WHERE id = ?",
+                (
+                    known["version"],
+                    known["slot"],
+                    known["epoch"],
+                    known["release"],
+                    int(body.get("confirmed") is True),
+                    json.dumps(body),
+                    device_id,
+                ),
+            )

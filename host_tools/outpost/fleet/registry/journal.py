@@ -68,20 +68,33 @@ class Journal:
             added = db.execute(
                 "INSERT OR IGNORE INTO events (device, type, boot, seq, ts_ms, received_ms, body)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (event.device, event.type, event.boot, event.seq, event.ts_ms, event.received_ms,
-                 json.dumps(event.body))).rowcount
+                (
+                    event.device,
+                    event.type,
+                    event.boot,
+                    event.seq,
+                    event.ts_ms,
+                    event.received_ms,
+                    json.dumps(event.body),
+                ),
+            ).rowcount
             if added:
-                db.execute("DELETE FROM events WHERE device = ? AND id <= (SELECT id FROM events"
-                           " WHERE device = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                           (event.device, event.device, MAX_EVENTS_PER_DEVICE))
+                db.execute(
+                    "DELETE FROM events WHERE device = ? AND id <= (SELECT id FROM events"
+                    " WHERE device = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                    (event.device, event.device, MAX_EVENTS_PER_DEVICE),
+                )
         return bool(added)
 
-    def events(self, device: str | None = None, type: str | None = None,
-               limit: int = 200) -> list[Event]:
+    def events(
+        self, device: str | None = None, type: str | None = None, limit: int = 200
+    ) -> list[Event]:
         """Newest first."""
         rows = self._db.all(
             "SELECT * FROM events WHERE (? IS NULL OR device = ?) AND (? IS NULL OR type = ?)"
-            " ORDER BY id DESC LIMIT ?", (device, device, type, type, limit))
+            " ORDER BY id DESC LIMIT ?",
+            (device, device, type, type, limit),
+        )
         return [_event(row) for row in rows]
 
     def add_security(self, event: SecurityEvent) -> None:
@@ -89,38 +102,63 @@ class Journal:
             number = db.execute(
                 "INSERT INTO security (ts_ms, kind, device, address, detail)"
                 " VALUES (?, ?, ?, ?, ?)",
-                (event.ts_ms, event.kind, event.device, event.address, event.detail)).lastrowid
+                (event.ts_ms, event.kind, event.device, event.address, event.detail),
+            ).lastrowid
             db.execute("DELETE FROM security WHERE id <= ?", ((number or 0) - MAX_SECURITY,))
 
-    def security(self, kind: str | None = None, device: str | None = None,
-                 limit: int = 200) -> list[SecurityEvent]:
+    def security(
+        self, kind: str | None = None, device: str | None = None, limit: int = 200
+    ) -> list[SecurityEvent]:
         """Newest first."""
         rows = self._db.all(
             "SELECT * FROM security WHERE (? IS NULL OR kind = ?) AND (? IS NULL OR device = ?)"
-            " ORDER BY id DESC LIMIT ?", (kind, kind, device, device, limit))
-        return [SecurityEvent(**{key: row[key] for key in row.keys()}) for row in rows]
+            " ORDER BY id DESC LIMIT ?",
+            (kind, kind, device, device, limit),
+        )
+        return [SecurityEvent(**dict(row)) for row in rows]
 
     def add_reject(self, reject: Reject) -> None:
         kept = reject.payload[:MAX_REJECT_BYTES]
         with self._db.write() as db:
-            db.execute("INSERT INTO rejects (ts_ms, device, topic, code, detail, size, payload)"
-                       " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                       (reject.ts_ms, reject.device, reject.topic, reject.code, reject.detail,
-                        len(reject.payload), kept))
-            db.execute("DELETE FROM rejects WHERE device = ? AND id <= (SELECT id FROM rejects"
-                       " WHERE device = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
-                       (reject.device, reject.device, MAX_REJECTS_PER_DEVICE))
+            db.execute(
+                "INSERT INTO rejects (ts_ms, device, topic, code, detail, size, payload)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    reject.ts_ms,
+                    reject.device,
+                    reject.topic,
+                    reject.code,
+                    reject.detail,
+                    len(reject.payload),
+                    kept,
+                ),
+            )
+            db.execute(
+                "DELETE FROM rejects WHERE device = ? AND id <= (SELECT id FROM rejects"
+                " WHERE device = ? ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                (reject.device, reject.device, MAX_REJECTS_PER_DEVICE),
+            )
 
     def rejects(self, device: str | None = None, limit: int = 100) -> list[Reject]:
         """Newest first."""
-        rows = self._db.all("SELECT * FROM rejects WHERE ? IS NULL OR device = ?"
-                            " ORDER BY id DESC LIMIT ?", (device, device, limit))
-        return [Reject(**{key: row[key] for key in row.keys()}) for row in rows]
+        rows = self._db.all(
+            "SELECT * FROM rejects WHERE ? IS NULL OR device = ? ORDER BY id DESC LIMIT ?",
+            (device, device, limit),
+        )
+        return [Reject(**dict(row)) for row in rows]
 
 
 def _event(row: Row) -> Event:
-    return Event(row["device"], row["type"], json.loads(row["body"]), row["boot"], row["seq"],
-                 row["ts_ms"], row["received_ms"], row["id"])
+    return Event(
+        row["device"],
+        row["type"],
+        json.loads(row["body"]),
+        row["boot"],
+        row["seq"],
+        row["ts_ms"],
+        row["received_ms"],
+        row["id"],
+    )
 
 
 @dataclass(frozen=True)
@@ -141,32 +179,45 @@ class Audit:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def add(self, ts_ms: int, actor: str, action: str, subject: str,
-            detail: dict[str, Any] | None = None) -> AuditLine:
+    def add(
+        self,
+        ts_ms: int,
+        actor: str,
+        action: str,
+        subject: str,
+        detail: dict[str, Any] | None = None,
+    ) -> AuditLine:
         with self._db.write() as db:
             last = db.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1")
             row = last.fetchone()
             number, previous = (row["number"] + 1, row["hash"]) if row else (1, GENESIS)
             text = json.dumps(detail or {}, sort_keys=True)
             digest = _line_hash(previous, (number, ts_ms, actor, action, subject, text))
-            db.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                       (number, ts_ms, actor, action, subject, text, previous, digest))
+            db.execute(
+                "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (number, ts_ms, actor, action, subject, text, previous, digest),
+            )
         return AuditLine(number, ts_ms, actor, action, subject, detail or {}, previous, digest)
 
     def lines(self, limit: int = 200) -> list[AuditLine]:
         """Newest first."""
-        return [AuditLine(**{**dict(row), "detail": json.loads(row["detail"])})
-                for row in self._db.all("SELECT * FROM audit ORDER BY number DESC LIMIT ?",
-                                        (limit,))]
+        return [
+            AuditLine(**{**dict(row), "detail": json.loads(row["detail"])})
+            for row in self._db.all("SELECT * FROM audit ORDER BY number DESC LIMIT ?", (limit,))
+        ]
 
     def verify(self) -> int | None:
         """The number of the first line that does not fit the chain; None when all do."""
         previous = GENESIS
         for count, row in enumerate(self._db.all("SELECT * FROM audit ORDER BY number"), start=1):
-            content = tuple(row[key] for key in ("number", "ts_ms", "actor", "action", "subject",
-                                                 "detail"))
-            if (row["number"] != count or row["previous"] != previous
-                    or row["hash"] != _line_hash(previous, content)):
+            content = tuple(
+                row[key] for key in ("number", "ts_ms", "actor", "action", "subject", "detail")
+            )
+            if (
+                row["number"] != count
+                or row["previous"] != previous
+                or row["hash"] != _line_hash(previous, content)
+            ):
                 return count
             previous = row["hash"]
         return None

@@ -44,13 +44,22 @@ class Telemetry:
             touching = db.execute(
                 "SELECT first, last FROM sequences WHERE device = ? AND boot = ?"
                 " AND last >= ? AND first <= ? ORDER BY first",
-                (device_id, boot, first - 1, last + 1)).fetchall()
+                (device_id, boot, first - 1, last + 1),
+            ).fetchall()
             fresh = _holes(first, last, [(row["first"], row["last"]) for row in touching])
-            db.executemany("DELETE FROM sequences WHERE device = ? AND boot = ? AND first = ?",
-                           [(device_id, boot, row["first"]) for row in touching])
-            db.execute("INSERT INTO sequences VALUES (?, ?, ?, ?)", (
-                device_id, boot, min([first] + [row["first"] for row in touching]),
-                max([last] + [row["last"] for row in touching])))
+            db.executemany(
+                "DELETE FROM sequences WHERE device = ? AND boot = ? AND first = ?",
+                [(device_id, boot, row["first"]) for row in touching],
+            )
+            db.execute(
+                "INSERT INTO sequences VALUES (?, ?, ?, ?)",
+                (
+                    device_id,
+                    boot,
+                    min([first] + [row["first"] for row in touching]),
+                    max([last] + [row["last"] for row in touching]),
+                ),
+            )
         return fresh
 
     def learn_clock(self, device_id: str, boot: int, offset_ms: int, certain: bool) -> None:
@@ -62,66 +71,91 @@ class Telemetry:
                 " offset_ms = excluded.offset_ms, certain = excluded.certain"
                 " WHERE excluded.certain > certain"
                 " OR (excluded.certain = certain AND excluded.offset_ms < offset_ms)",
-                (device_id, boot, offset_ms, int(certain)))
+                (device_id, boot, offset_ms, int(certain)),
+            )
 
     def clock(self, device_id: str, boot: int) -> int | None:
-        row = self._db.one("SELECT offset_ms FROM clocks WHERE device = ? AND boot = ?",
-                           (device_id, boot))
+        row = self._db.one(
+            "SELECT offset_ms FROM clocks WHERE device = ? AND boot = ?", (device_id, boot)
+        )
         return row["offset_ms"] if row else None
 
     def count(self, device_id: str, name: str, by: int = 1) -> None:
         if by:
             with self._db.write() as db:
-                db.execute("INSERT INTO counters VALUES (?, ?, ?) ON CONFLICT (device, name)"
-                           " DO UPDATE SET value = value + excluded.value", (device_id, name, by))
+                db.execute(
+                    "INSERT INTO counters VALUES (?, ?, ?) ON CONFLICT (device, name)"
+                    " DO UPDATE SET value = value + excluded.value",
+                    (device_id, name, by),
+                )
 
     def store(self, device_id: str, readings: Iterable[Reading]) -> None:
         rows = list(readings)
         with self._db.write() as db:
-            db.executemany("INSERT OR IGNORE INTO telemetry VALUES (?, ?, ?, ?, ?, ?)",
-                           [(device_id, r.metric, r.ts_ms, r.value, r.text, r.quality)
-                            for r in rows])
+            db.executemany(
+                "INSERT OR IGNORE INTO telemetry VALUES (?, ?, ?, ?, ?, ?)",
+                [(device_id, r.metric, r.ts_ms, r.value, r.text, r.quality) for r in rows],
+            )
             db.executemany(
                 "INSERT INTO latest VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (device, metric) DO"
                 " UPDATE SET ts_ms = excluded.ts_ms, value = excluded.value, text = excluded.text,"
                 " unit = excluded.unit WHERE excluded.ts_ms >= latest.ts_ms",
-                [(device_id, r.metric, r.ts_ms, r.value, r.text, r.unit) for r in rows])
+                [(device_id, r.metric, r.ts_ms, r.value, r.text, r.unit) for r in rows],
+            )
 
     def latest(self, device_id: str | None = None) -> dict[str, dict[str, Reading]]:
         """device -> metric -> newest reading, of one device or of all."""
         result: dict[str, dict[str, Reading]] = {}
-        for row in self._db.all("SELECT * FROM latest WHERE ? IS NULL OR device = ?"
-                                " ORDER BY device, metric", (device_id, device_id)):
+        for row in self._db.all(
+            "SELECT * FROM latest WHERE ? IS NULL OR device = ? ORDER BY device, metric",
+            (device_id, device_id),
+        ):
             reading = Reading(row["metric"], row["ts_ms"], row["value"], row["unit"], row["text"])
             result.setdefault(row["device"], {})[row["metric"]] = reading
         return result
 
-    def series(self, device_id: str, metric: str, span_ms: tuple[int, int],
-               limit: int = 2000) -> list[tuple[int, float]]:
+    def series(
+        self, device_id: str, metric: str, span_ms: tuple[int, int], limit: int = 2000
+    ) -> list[tuple[int, float]]:
         """Numeric points of a span, oldest first; thinned to `limit` by taking every n-th."""
-        points = [(row["ts_ms"], row["value"]) for row in self._db.all(
-            "SELECT ts_ms, value FROM (SELECT ts_ms, value FROM telemetry WHERE device = ?"
-            " AND metric = ? AND ts_ms BETWEEN ? AND ? AND value IS NOT NULL"
-            " ORDER BY ts_ms DESC LIMIT ?) ORDER BY ts_ms",
-            (device_id, metric, *span_ms, MAX_POINTS))]
+        points = [
+            (row["ts_ms"], row["value"])
+            for row in self._db.all(
+                "SELECT ts_ms, value FROM (SELECT ts_ms, value FROM telemetry WHERE device = ?"
+                " AND metric = ? AND ts_ms BETWEEN ? AND ? AND value IS NOT NULL"
+                " ORDER BY ts_ms DESC LIMIT ?) ORDER BY ts_ms",
+                (device_id, metric, *span_ms, MAX_POINTS),
+            )
+        ]
         step = -(-len(points) // limit) if limit > 0 else 1
         # Counted from the newest, so that the last point shown is always the last point known.
-        return points[::-1][::max(step, 1)][::-1]
+        return points[::-1][:: max(step, 1)][::-1]
 
     def flow(self, device_id: str | None = None) -> Flow:
-        counted = {row["name"]: row["total"] for row in self._db.all(
-            "SELECT name, sum(value) AS total FROM counters WHERE ? IS NULL OR device = ?"
-            " GROUP BY name", (device_id, device_id))}
+        counted = {
+            row["name"]: row["total"]
+            for row in self._db.all(
+                "SELECT name, sum(value) AS total FROM counters WHERE ? IS NULL OR device = ?"
+                " GROUP BY name",
+                (device_id, device_id),
+            )
+        }
         row = self._db.one(
             "SELECT coalesce(sum(hole), 0) AS lost FROM (SELECT max(last) - min(first) + 1"
             " - sum(last - first + 1) AS hole FROM sequences WHERE ? IS NULL OR device = ?"
-            " GROUP BY device, boot)", (device_id, device_id))
-        return Flow(counted.get("received", 0), counted.get("duplicates", 0),
-                    row["lost"] if row else 0)
+            " GROUP BY device, boot)",
+            (device_id, device_id),
+        )
+        return Flow(
+            counted.get("received", 0), counted.get("duplicates", 0), row["lost"] if row else 0
+        )
 
     def counter(self, name: str, device_id: str | None = None) -> int:
-        row = self._db.one("SELECT coalesce(sum(value), 0) AS total FROM counters WHERE name = ?"
-                           " AND (? IS NULL OR device = ?)", (name, device_id, device_id))
+        row = self._db.one(
+            "SELECT coalesce(sum(value), 0) AS total FROM counters WHERE name = ?"
+            " AND (? IS NULL OR device = ?)",
+            (name, device_id, device_id),
+        )
         return int(row["total"]) if row else 0
 
     def expire(self, before_ms: int) -> int:

@@ -14,5 +14,16 @@ from outpost.fleet.rollout.plan import (
     State,
 )
 
-__all__ = ["DEFAULT_STAGES", "Action", "Candidate", "Member", "Plan", "Policy", "Rollout",
-           "RolloutState", "Stage", "State", "Tally"]
+__all__ = [
+    "DEFAULT_STAGES",
+    "Action",
+    "Candidate",
+    "Member",
+    "Plan",
+    "Policy",
+    "Rollout",
+    "RolloutState",
+    "Stage",
+    "State",
+    "Tally",
+]

@@ -5,9 +5,9 @@
     pending()                what is to be done now: offers, take-backs, notes
     unsaved                  devices whose record changed; settle() when both are on disk
 
-Theory: success is a device's own report of running the release confirmed; everything else that ends
-is a failure, silence included.  A stage opens when the one before has `success_rate` of its devices
-confirmed and has soaked.  Gates are checked at every step: `pause` stops offering, `abort` also
+Theory: success is a device's own report of running the release confirmed; everything else that
+ends is a failure, silence included.  A stage opens when the one before has `success_rate` of its
+devices confirmed and has soaked.  Gates are checked at every step: `pause` stops offering, `abort` also
 points every device that was offered the release back at what it ran before.
 Which of two events came first is never trusted: a late or repeated report can only add knowledge.
 """
@@ -72,8 +72,16 @@ class Rollout:
         elif candidate.epoch > self.plan.epoch:
             # The device's floor is at its confirmed epoch: it would refuse.
             state, code = State.SKIPPED, "epoch"
-        return Member(state, stage, now_ms, code, candidate.release, candidate.epoch,
-                      candidate.release, candidate.seen_ms)
+        return Member(
+            state,
+            stage,
+            now_ms,
+            code,
+            candidate.release,
+            candidate.epoch,
+            candidate.release,
+            candidate.seen_ms,
+        )
 
     # --- operators
 
@@ -98,8 +106,12 @@ class Rollout:
             self._withdraw(device_id)
 
     def _misplaced(self, verb: str) -> OutpostError:
-        return OutpostError("rollout-state", f"a rollout that is {self.state} cannot be {verb}",
-                            "see `outpost rollout status`", ExitCode.ALREADY_DONE)
+        return OutpostError(
+            "rollout-state",
+            f"a rollout that is {self.state} cannot be {verb}",
+            "see `outpost rollout status`",
+            ExitCode.ALREADY_DONE,
+        )
 
     def _enter(self, state: RolloutState, reason: str) -> None:
         self.state, self.reason = state, reason
@@ -139,8 +151,11 @@ class Rollout:
         member.running = release if isinstance(release, str) else None
         if member.running == self.plan.release:
             self._on_trial_or_confirmed(observation, member)
-        elif member.state is State.CONFIRMED or member.state is State.REBOOTING or (
-                member.evidence and member.state in ACTIVE):
+        elif (
+            member.state is State.CONFIRMED
+            or member.state is State.REBOOTING
+            or (member.evidence and member.state in ACTIVE)
+        ):
             self._returned(observation, member)
         elif member.back == "offered" and member.running == member.previous:
             member.back = "done"
@@ -154,15 +169,21 @@ class Rollout:
 
     def _on_state_retained(self, observation: Observation, member: Member) -> None:
         """Of unknown age: it can prove that the release was confirmed, not that it was left."""
-        if (observation.body.get("release") == self.plan.release
-                and observation.body.get("confirmed") is True
-                and member.state in (*ACTIVE, State.PENDING, State.DARK)):
+        if (
+            observation.body.get("release") == self.plan.release
+            and observation.body.get("confirmed") is True
+            and member.state in (*ACTIVE, State.PENDING, State.DARK)
+        ):
             self._confirm(observation, member)
 
     def _confirm(self, observation: Observation, member: Member) -> None:
         if member.state is not State.CONFIRMED:
-            self._move(observation.device, State.CONFIRMED, "" if member.offers else "already",
-                       observation.at_ms)
+            self._move(
+                observation.device,
+                State.CONFIRMED,
+                "" if member.offers else "already",
+                observation.at_ms,
+            )
             if self.state is RolloutState.ABORTED and member.back != "epoch":
                 self._take_back(observation.device, member)
 
@@ -193,7 +214,9 @@ class Rollout:
     def _on_evidence(self, observation: Observation, member: Member) -> None:
         """A try failed.  Only what the device runs now tells whether it was the last one."""
         if observation.body.get("digest") != self.plan.release or member.state not in (
-                *ACTIVE, State.ROLLED_BACK):
+            *ACTIVE,
+            State.ROLLED_BACK,
+        ):
             return
         member.evidence = True
         member.code = str(observation.body.get("cause") or "evidence")[:64]
@@ -202,7 +225,7 @@ class Rollout:
             self._move(observation.device, State.ROLLED_BACK, member.code, observation.at_ms)
 
     def _retry(self, device_id: str, code: str, now_ms: int) -> None:
-        """The device keeps what it fetched; another offer makes it go on, after a growing pause."""
+        """The device keeps what it fetched; another offer makes it go on, after a pause."""
         member = self.members[device_id]
         if member.offers > self.plan.policy.retries or self.state not in OPEN:
             self._move(device_id, State.FAILED, code, now_ms)
@@ -275,8 +298,10 @@ class Rollout:
     def _offer(self, now_ms: int) -> None:
         """A token bucket: a whole stage never asks for the same blobs in the same second."""
         rate_ms = self.plan.policy.offers_per_minute / 60_000
-        self._tokens = min(self._tokens + (now_ms - self._tokens_ms) * rate_ms,
-                           max(1.0, rate_ms * _MAX_BURST_S * 1000))
+        self._tokens = min(
+            self._tokens + (now_ms - self._tokens_ms) * rate_ms,
+            max(1.0, rate_ms * _MAX_BURST_S * 1000),
+        )
         if now_ms == self.created_ms:
             self._tokens = max(self._tokens, 1.0)
         for device_id, member in self.members.items():
@@ -290,8 +315,11 @@ class Rollout:
                 self._actions.append(Action("offer", device_id, self.plan.release))
 
     def _due(self, member: Member, now_ms: int) -> bool:
-        return (member.state is State.PENDING and member.stage <= self.stage
-                and member.retry_ms <= now_ms)
+        return (
+            member.state is State.PENDING
+            and member.stage <= self.stage
+            and member.retry_ms <= now_ms
+        )
 
     def _next_deadline(self, now_ms: int) -> int:
         deadline = now_ms + _NOTHING_DUE_MS
@@ -311,7 +339,7 @@ class Rollout:
         return Tally.of([m for m in self.members.values() if m.stage == wanted])
 
     def pending(self) -> list[Action]:
-        """What is to be done, in order; stays until `settle`, so that a failed step is repeated."""
+        """What is to be done, in order; stays until `settle`: a failed step is repeated."""
         return list(self._actions)
 
     @property
@@ -324,13 +352,20 @@ class Rollout:
         self._changed = set()
 
     def to_json(self) -> dict[str, Any]:
-        return {"plan": self.plan.to_json(), "state": self.state, "reason": self.reason,
-                "stage": self.stage, "created_ms": self.created_ms, "pardoned": self.pardoned,
-                "healthy_since_ms": self.healthy_since_ms}
+        return {
+            "plan": self.plan.to_json(),
+            "state": self.state,
+            "reason": self.reason,
+            "stage": self.stage,
+            "created_ms": self.created_ms,
+            "pardoned": self.pardoned,
+            "healthy_since_ms": self.healthy_since_ms,
+        }
 
     @classmethod
-    def from_json(cls, document: dict[str, Any], members: dict[str, dict[str, Any]],
-                  now_ms: int) -> "Rollout":
+    def from_json(
+        cls, document: dict[str, Any], members: dict[str, dict[str, Any]], now_ms: int
+    ) -> "Rollout":
         """As stored; a device that was being waited for gets its full time again, as the silence
         may have been ours."""
         rollout = cls(Plan.from_json(document["plan"]), document["created_ms"])

@@ -18,9 +18,12 @@ class Tally:
     @classmethod
     def of(cls, members: Iterable[Member]) -> "Tally":
         counted = [m for m in members if m.state is not State.SKIPPED and m.code != "already"]
-        return cls(len(counted), sum(m.state is State.CONFIRMED for m in counted),
-                   sum(m.state in FAILURES for m in counted),
-                   sum(m.state is State.DARK for m in counted))
+        return cls(
+            len(counted),
+            sum(m.state is State.CONFIRMED for m in counted),
+            sum(m.state in FAILURES for m in counted),
+            sum(m.state is State.DARK for m in counted),
+        )
 
     @property
     def failures(self) -> int:

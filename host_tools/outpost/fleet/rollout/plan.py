@@ -1,4 +1,4 @@
-"""What a rollout is asked to do: states, stages, thresholds, candidates.  Plain data, JSON both ways."""
+"""What a rollout is asked to do: states, stages, thresholds, candidates.  Plain data."""
 
 import hashlib
 from dataclasses import asdict, dataclass, field, fields
@@ -82,11 +82,19 @@ class Policy:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-                raise OutpostError("policy", f"{entry.name} cannot be {value!r}",
-                                   "give a number from 0 up", ExitCode.USAGE)
+                raise OutpostError(
+                    "policy",
+                    f"{entry.name} cannot be {value!r}",
+                    "give a number from 0 up",
+                    ExitCode.USAGE,
+                )
         if not (0 < self.success_rate <= 1 and self.offers_per_minute):
-            raise OutpostError("policy", "success_rate is a share of 1, offers at least 1 a minute",
-                               "correct the policy", ExitCode.USAGE)
+            raise OutpostError(
+                "policy",
+                "success_rate is a share of 1, offers one a minute or more",
+                "correct the policy",
+                ExitCode.USAGE,
+            )
 
 
 DEFAULT_STAGES = tuple(Stage(f"{percent} %", percent=percent) for percent in (1, 5, 25, 50, 100))
@@ -107,12 +115,20 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.stages or any(not s.devices and not 0 < s.percent <= 100 for s in self.stages):
-            raise OutpostError("stages", "every stage needs devices or a percentage up to 100",
-                               "for example: canary list, 10 %, 100 %", ExitCode.USAGE)
+            raise OutpostError(
+                "stages",
+                "every stage needs devices or a percentage up to 100",
+                "for example: canary list, 10 %, 100 %",
+                ExitCode.USAGE,
+            )
         percents = [stage.percent for stage in self.stages if not stage.devices]
         if percents != sorted(percents):
-            raise OutpostError("stages", "percentages count up, they are cumulative",
-                               "sort the stages", ExitCode.USAGE)
+            raise OutpostError(
+                "stages",
+                "percentages count up, they are cumulative",
+                "sort the stages",
+                ExitCode.USAGE,
+            )
 
     def stage_of(self, device_id: str) -> int | None:
         for number, stage in enumerate(self.stages):
@@ -125,10 +141,17 @@ class Plan:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Plan":
-        stages = tuple(Stage(s["name"], tuple(s["devices"]), s["percent"])
-                       for s in document["stages"])
-        return cls(**{**document, "stages": stages, "boards": tuple(document["boards"]),
-                      "policy": Policy(**document["policy"])})
+        stages = tuple(
+            Stage(s["name"], tuple(s["devices"]), s["percent"]) for s in document["stages"]
+        )
+        return cls(
+            **{
+                **document,
+                "stages": stages,
+                "boards": tuple(document["boards"]),
+                "policy": Policy(**document["policy"]),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -172,7 +195,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Action:
-    """kind `offer`: point the device's head at `release`; `take_back`: likewise; `note`: tell people."""
+    """kind `offer`, `take_back`: point the device's head at `release`; `note`: tell people."""
 
     kind: str
     device: str = ""
