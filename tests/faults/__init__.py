@@ -1,0 +1,1 @@
+"""The power-cut sweep: every cut of every update, on the VM, against the device's own loader and updater."""
