@@ -176,7 +176,7 @@ class Ingest:
             jsonable(body.get("b", {})),
             boot,
             seq,
-            stamp_s * 1000 if stamp_s is not None and _is_time(stamp_s) else None,
+            _unix_ms(body),
             message.received_ms,
         )
         new = self._registry.journal.add_event(event)
@@ -191,16 +191,12 @@ class Ingest:
 
     def _learn_clock(self, device_id: str, body: dict[str, Any], message: Message) -> None:
         boot, up_ms = _index(body, "boot"), body.get("up")
-        if (
-            boot is None
-            or not isinstance(up_ms, int)
-            or message.retained
-            or not 0 <= up_ms < 2**48
-        ):
+        if boot is None or message.retained or type(up_ms) is not int or not 0 <= up_ms < 2**48:
             return
-        certain = _is_time(body.get("ts"))
-        at_ms = body["ts"] * 1000 if certain else message.received_ms
+        told_ms = _unix_ms(body)
+        at_ms = message.received_ms if told_ms is None else told_ms
         if abs(at_ms - message.received_ms) < MAX_CLOCK_ERROR_MS:
+            certain = told_ms is not None
             self._registry.telemetry.learn_clock(device_id, boot, at_ms - up_ms, certain)
 
     def _state(self, device: Device, message: Message) -> list[Observation]:

@@ -7,8 +7,8 @@
 
 Theory: success is a device's own report of running the release confirmed; everything else that
 ends is a failure, silence included.  A stage opens when the one before has `success_rate` of its
-devices confirmed and has soaked.  Gates are checked at every step: `pause` stops offering, `abort` also
-points every device that was offered the release back at what it ran before.
+devices confirmed and has soaked.  Gates are checked at every step: `pause` stops offering, `abort`
+also points every device that was offered the release back at what it ran before.
 Which of two events came first is never trusted: a late or repeated report can only add knowledge.
 """
 
