@@ -10,7 +10,7 @@ import gc
 import os
 
 import machine
-from loader import cbor, layout
+from loader import cbor
 from node.core import record, wifi
 from node.core.clock import Clock
 from node.core.command import Gate
@@ -21,9 +21,7 @@ from node.core.log import Log
 from node.core.mqtt.codec import Options
 from node.core.outbox import Outbox, OutboxConfig
 from node.core.sampler import Sampler
-from node.core.update import Config as UpdateConfig
-from node.core.update import Update
-from node.hal import board, link, sntp, slotfiles, ticks, tls
+from node.hal import board, link, modules, sntp, ticks, tls
 from node.hal.storage import Storage
 from node.hal.wifi import Radio
 from node.tasks import connect, identity
@@ -44,6 +42,7 @@ _CLOCK = "/data/clock.cbor"
 _ACCESS_POINT = "/data/ap.cbor"
 _IDLE_MS = 1000
 _RX_MAX = 2048
+_FAULTS = ("watchdog", "hard", "exception", "unhealthy")  # loader.layout: what ends a run badly
 
 
 class NotProvisioned(Exception):
@@ -103,7 +102,7 @@ class Node:
         self.tls, self.certificate = self._make_tls()
         self.boot_number = self._count_boot()
         self.desired = DesiredState(storage, "/data/desired.cbor")
-        self.desired.started(boot.cause in layout.FAULTS)
+        self.desired.started(boot.cause in _FAULTS)
         self._make_clock()
         self._make_network()
         self._make_connection()
@@ -132,7 +131,7 @@ class Node:
     def _make_clock(self) -> None:
         bound_s = _read_map(self.storage, _CLOCK).get("lb", 0)
         self.clock = Clock(bound_s if isinstance(bound_s, int) else 0)
-        if self.boot.cause != layout.POWER_ON:  # some chips' clocks run through a reset
+        if self.boot.cause != "power_on":  # some chips' clocks run through a reset
             self.clock.restore(ticks.chip_unix_s() * 1000, self.ticks.uptime_ms())
 
     def _make_network(self) -> None:
@@ -167,18 +166,38 @@ class Node:
         )
 
     def _make_update(self) -> None:
-        place = self.device["update"]
-        config = UpdateConfig(place["url"], place["head"])
-        files = slotfiles.SlotFiles()
-        self.updater = Update(self.boot, files, config, self._update_moved)
+        url = self.device["update"]["url"]
         ports = UpdatePorts(link.Link, self.ticks.uptime_ms, self.ports.below, self._reboot_update)
         ports.tls = self.tls
         ports.connection = self.connection
         ports.online = self.ports.online
         ports.idle = lambda: self.reporter.idle
         ports.unix_s = self.unix_s
+        self._update_ports = ports
+        self._update_memory = None
         interval_s = self.desired.get("update.check_s", self._setting("update", "check_s", 3600))
-        self.update_task = UpdateTask(self.updater, ports, interval_s, self.log)
+        check = (self._open_check, self._close_check, url.startswith("https:"))
+        self.update_task = UpdateTask(check, ports, interval_s, self.log)
+
+    def _open_check(self):
+        """Load the updater, with what it remembers of its last check."""
+        gc.collect()
+        self._modules = modules.loaded()
+        from node.core.update import Config, Update
+        from node.hal.slotfiles import SlotFiles
+        from node.tasks.download import Download
+
+        place = self.device["update"]
+        config = Config(place["url"], place["head"])
+        self._updater = Update(self.boot, SlotFiles(), config, self._update_moved)
+        if self._update_memory is not None:
+            self._updater.recall(self._update_memory)
+        return Download(self._updater, self._update_ports)
+
+    def _close_check(self, download) -> None:
+        self._update_memory = self._updater.memory()
+        download.updater = self._updater = None
+        modules.forget(self._modules)
 
     def light(self, level: int) -> None:
         """The board's own light on or off; nothing where it has none."""
@@ -267,7 +286,7 @@ class Node:
 
     def _gave_up(self, why: str) -> None:
         self.log.error("release %s is not healthy: %s" % (self.boot.version, why))
-        self.boot.fail(layout.UNHEALTHY, "health", why)
+        self.boot.fail("unhealthy", "health", why)
         self.supervisor.stop()
 
     def _reboot_update(self) -> None:
@@ -287,6 +306,8 @@ class Node:
         boot = self.boot
         hello = (self.device["id"], boot.version, boot.slot, boot.mode, boot.cause)
         self.log.info("%s: release %s in %s (%s), started by %s" % hello)
+        gc.collect()
+        self.log.info("heap: %d used, %d free" % (gc.mem_alloc(), gc.mem_free()))
         body = {"version": boot.version, "slot": boot.slot, "cause": boot.cause}
         body["reason"] = boot.reason
         body["mode"] = boot.mode
@@ -341,8 +362,8 @@ class Node:
     def _update_moved(self, state: str, digest: bytes, code: str = "") -> None:
         if not digest:
             return
-        body = {"s": state, "release": digest, "fetched": self.updater.fetched}
-        body["blobs"] = self.updater.blobs
+        body = {"s": state, "release": digest, "fetched": self._updater.fetched}
+        body["blobs"] = self._updater.blobs
         if code:
             body["code"] = code
         self.reporter.event("update", body)

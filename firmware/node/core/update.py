@@ -94,6 +94,13 @@ class Update:
         self.fetched = 0  # bytes of bodies, all told
         self.blobs = 0  # blobs downloaded
 
+    def memory(self) -> "tuple[str, bytes]":
+        """What makes the next check short, for `recall` of another instance in this boot."""
+        return self._etag, self._settled
+
+    def recall(self, memory: "tuple[str, bytes]") -> None:
+        self._etag, self._settled = memory
+
     # --- the whole of it
 
     def run(self, now_s: "int | None" = None) -> "Steps":

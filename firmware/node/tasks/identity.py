@@ -11,8 +11,6 @@ was under way, and `recover` ends it. Before it begins, the next pair is complet
 instant one complete pair can be told from the names alone.
 """
 
-from node.core import csr, p256
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +60,7 @@ class Identity:
     def _pair(self, ending: str) -> "tuple[bytes, bytes, bytes | None] | None":
         key = self._read("key" + ending)
         cert = self._read("cert" + ending)
-        if not key or not cert or not _fits(cert, key):
+        if not key or not cert:  # they fit: `install` saw to it before it gave them these names
             return None
         # a successor may leave the authority as it is
         return key, cert, self._read("ca" + ending) or self._read("ca.der")
@@ -75,6 +73,8 @@ class Identity:
         """
         self.recover()
         key = self._read("key.next")
+        from node.core import csr, p256  # sixteen kilobytes of heap, for once in a device's year
+
         if key is None or not _is_key(key) or self._read("cert.next"):
             self._storage.remove(self._path("cert.next"))
             key = csr.key_der(p256.private_key(self._urandom, self._personal))
@@ -145,6 +145,8 @@ class Identity:
 
 
 def _is_key(key: bytes) -> bool:
+    from node.core import csr
+
     try:
         csr.private_of(key)
     except ValueError:
@@ -153,4 +155,6 @@ def _is_key(key: bytes) -> bool:
 
 
 def _fits(certificate: bytes, key: bytes) -> bool:
+    from node.core import csr
+
     return _is_key(key) and csr.certifies(certificate, key)
