@@ -32,6 +32,7 @@ class StationConfig:
     folder: Path | str
     build_dir: Path | str
     ca_dir: Path | str
+    """A fleet's folder (devices are then entered in its registry), or that of a CA alone."""
     settings: DeviceSettings
     operator: str = ""
     station: str = ""
@@ -42,9 +43,9 @@ class StationConfig:
 def open_station(config: StationConfig) -> Station:
     """A Station for one product, ready for any number of boards."""
     from outpost.build.release import read_build
+    from outpost.factory.authority import open_authority
     from outpost.factory.station import Station
     from outpost.factory.steps import Plan
-    from outpost.fleet.pki import Ca
 
     build_dir = Path(config.build_dir)
     figures = read_build(build_dir)
@@ -53,7 +54,7 @@ def open_station(config: StationConfig) -> Station:
         product=figures["product"],
         manifest_sha256=hashlib.sha256(manifest).hexdigest(),
         settings=config.settings,
-        authority=Ca.open(Path(config.ca_dir)),
+        authority=open_authority(Path(config.ca_dir), config.operator),
         i2c={bus: tuple(parts) for bus, parts in figures["i2c"].items()} if config.scan else None,
     )
     return Station.at(Path(config.folder), plan, config.operator, config.station)

@@ -21,12 +21,12 @@ from outpost.factory.settings import DeviceSettings
 
 
 class Authority(Protocol):
-    """The certificate authority, as outpost.fleet.pki.Ca is one."""
+    """Who signs certificates: see outpost.factory.authority."""
 
     @property
     def ca_der(self) -> bytes: ...
 
-    def issue(self, csr_der: bytes, device_id: str) -> bytes: ...
+    def issue(self, csr_der: bytes, unit: Unit) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Certified:
 
     def apply(self, bench: Bench) -> dict[str, Any]:
         assert bench.unit.csr is not None
-        certificate = bench.plan.authority.issue(bench.unit.csr, bench.device_id)
+        certificate = bench.plan.authority.issue(bench.unit.csr, bench.unit)
         return {"certificate": certificate}
 
 
