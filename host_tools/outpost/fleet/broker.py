@@ -130,6 +130,13 @@ class Broker:
         self._end_child()
         self._await_listener()
 
+    def save(self) -> None:
+        """Write sessions to disk now: once ingest has subscribed, a broker that is killed and
+        started again keeps for it what arrives before it is back."""
+        child = self._child
+        if child and child.poll() is None:
+            child.send_signal(signal.SIGUSR1)
+
     def ingest_credentials(self) -> Credentials:
         """The certificate of the one client that may read everything."""
         return self._ca.issue_service("ingest")

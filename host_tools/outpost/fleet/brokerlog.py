@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 _CONNECTED = re.compile(r"New connection from (\S+?):\d+ on port")
 _TLS_ERROR = re.compile(r"OpenSSL Error\[\d+\]: error:[0-9A-Fa-f]+:[^:]*:[^:]*:(.+)\Z")
+# The handshake failed within the very read that began it.
+_AT_ONCE = re.compile(r"Client connection from (\S+) failed: error:[^:]*:[^:]*:[^:]*:(.+?)\.?\Z")
+_HUNG_UP = "unexpected eof"
 _CLOSED = re.compile(r"Client (\S+)(?: \[([^]]+?):\d+\])? (?:disconnected|closed)")
 _DENIED = re.compile(r"Denied (PUBLISH) from (\S+) \(.*?, '(.*)', \.\.\.")
 _SUBSCRIBED = re.compile(r"\A([a-z0-9][a-z0-9-]*) [012] (\S+)\Z")
@@ -45,6 +48,7 @@ class LogReader:
         for pattern, read in (
             (_CONNECTED, self._connected),
             (_TLS_ERROR, self._failed),
+            (_AT_ONCE, self._failed_at_once),
             (_DENIED, self._denied),
             (_CLOSED, self._closed),
             (_SUBSCRIBED, self._subscribed),
@@ -59,6 +63,11 @@ class LogReader:
 
     def _failed(self, match: re.Match[str]) -> None:
         self._tls_error = match[1]
+
+    def _failed_at_once(self, match: re.Match[str]) -> Refusal | None:
+        if match[2].startswith(_HUNG_UP):  # a port scan, or our own look whether it listens
+            return None
+        return Refusal("certificate", "", match[1], match[2])
 
     def _denied(self, match: re.Match[str]) -> Refusal:
         return Refusal("publish", match[2], "", match[3])

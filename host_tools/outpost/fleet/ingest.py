@@ -213,7 +213,9 @@ class Ingest:
             return []
         if not message.retained:
             self._registry.devices.heartbeat(device.id, jsonable(body), message.received_ms)
-            self._learn_clock(device.id, body, message)
+            self._registry.devices.booted(device.id, _index(body, "boot"), _text(body.get("rst")))
+            if type(body.get("up")) is int:  # a heartbeat's uptime is in seconds
+                self._learn_clock(device.id, {**body, "up": body["up"] * 1000}, message)
         return self._alive(device, message)
 
     def _reply(self, device: Device, message: Message) -> list[Observation]:

@@ -79,6 +79,7 @@ class FleetServer:
             )
             if not self.subscriber.await_ready():
                 raise OutpostError("ingest-start", "ingest cannot subscribe at the broker", None)
+            self.broker.save()
             self._http.start()
             self.rollouts.start()
         except BaseException:

@@ -82,9 +82,10 @@ class Devices:
             self._refuse_clone(identity)
             db.execute(
                 "INSERT INTO devices (id, product, board, hw_uid, cert_serial, spki_sha256, state,"
-                " created_ms) VALUES (?, ?, ?, ?, ?, ?, 'active', ?)"
-                " ON CONFLICT (id) DO UPDATE SET product = excluded.product, board = excluded.board, hw_uid = excluded.hw_uid,"
-                " cert_serial = excluded.cert_serial, spki_sha256 = excluded.spki_sha256",
+                " created_ms) VALUES (?, ?, ?, ?, ?, ?, 'active', ?) ON CONFLICT (id) DO UPDATE"
+                " SET product = excluded.product, board = excluded.board,"
+                " hw_uid = excluded.hw_uid, cert_serial = excluded.cert_serial,"
+                " spki_sha256 = excluded.spki_sha256",
                 (
                     identity.id,
                     identity.product,

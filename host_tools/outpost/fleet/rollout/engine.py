@@ -46,7 +46,7 @@ class Rollout:
         self.healthy_since_ms: int | None = None
         self.pardoned = 0  # failures of this stage that an operator has looked at
         self.members: dict[str, Member] = {}
-        self._tokens = 0.0
+        self._tokens = 1.0
         self._tokens_ms = now_ms
         self._actions: list[Action] = []
         self._changed: set[str] = set()
@@ -196,7 +196,11 @@ class Rollout:
 
     def _on_update(self, observation: Observation, member: Member) -> None:
         step, release = observation.body.get("s"), observation.body.get("release")
-        if release not in (None, self.plan.release) or member.state not in ACTIVE:
+        # A device tries again by itself, so one that waits for an offer, or was given up, may speak.
+        listening = member.state in (*ACTIVE, State.DARK) or (
+            member.state is State.PENDING and member.offers
+        )
+        if release not in (None, self.plan.release) or not listening:
             return
         member.progress_ms = observation.at_ms
         code = str(observation.body.get("code") or "")[:64]
@@ -208,7 +212,7 @@ class Rollout:
             self._retry(observation.device, code or "failed", observation.at_ms)
         elif step in _PROGRESS and release == self.plan.release:
             state = _PROGRESS[str(step)]
-            if ACTIVE.index(state) > ACTIVE.index(member.state):
+            if member.state not in ACTIVE or ACTIVE.index(state) > ACTIVE.index(member.state):
                 self._move(observation.device, state, "", observation.at_ms)
 
     def _on_evidence(self, observation: Observation, member: Member) -> None:
@@ -302,8 +306,6 @@ class Rollout:
             self._tokens + (now_ms - self._tokens_ms) * rate_ms,
             max(1.0, rate_ms * _MAX_BURST_S * 1000),
         )
-        if now_ms == self.created_ms:
-            self._tokens = max(self._tokens, 1.0)
         for device_id, member in self.members.items():
             if self._tokens < 1.0:
                 return
