@@ -6,8 +6,6 @@ run finds nothing to do and looks at a few files to know it.  Options: --force r
 --retry those optional tools that could not be had.
 """
 
-from __future__ import annotations
-
 import sys
 
 MINIMUM_PYTHON = (3, 11)
