@@ -1,13 +1,11 @@
-"""Factory images: a board's whole filesystem, as stock MicroPython mounts it.
+"""Factory images: what lies on a board's filesystem when it leaves the bench.
 
-Owns the image's geometry and what lies in it. Invariants: block size and count are exactly those
-of the board's stock firmware (the RP2040's silently reformats on a mismatch, platform-facts
-section 1); the cache is computed as MicroPython does, as files up to its size are stored inline
-and could not be read with a smaller one; the same inputs give the same bytes. Nothing
-device-specific or secret is in an image: identity comes by provisioning.
+Owns the choice of files and the division of the space: loader and state, outbox, and two slots
+that must both hold the release. An image is refused, with figures, when they do not, or when the
+device's own code would refuse the release. Nothing device-specific or secret is in an image:
+identity comes by provisioning.
 """
 
-import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,8 @@ from loader.cbor import VerifyError
 from outpost.boards import Board, load_board
 from outpost.build import configure
 from outpost.build import release as building
+from outpost.build.volume import format_image, used_blocks
 from outpost.errors import ExitCode, OutpostError
-
-# Littlefs 2.0: read by every MicroPython since 1.12, upgraded on the first write by those that
-# know 2.1.
-_DISK_VERSION = 0x00020000
-_LOOKAHEAD_BYTES = 32
 
 # Blocks kept for what grows on the device: /data without the outbox (identity, state, counters),
 # boot record, evidence, and one block for each of the two copy-on-write files that may be open.
@@ -32,23 +26,27 @@ _STATE_BLOCKS = 16
 
 @dataclass(frozen=True)
 class Room:
-    """Where the blocks of a filesystem go."""
+    """Where the blocks of a board's filesystem go: blocks throughout, measured on a volume."""
 
     total: int
     fixed: int
-    """Root folder, loader, trust root, state."""
+    """Root folder, loader, trust root, and what grows in /data."""
     outbox: int
     slot: int
-    """What this release takes, by its budget."""
+    """What this release takes on this board."""
+    budget: int
+    """What it says it takes: measured on the smallest of the product's boards, whose larger
+    program size lets littlefs keep more files inside their folders."""
 
     @property
     def slot_budget(self) -> int:
-        """Bytes each of the two slots may take."""
-        return max(0, (self.total - self.fixed - self.outbox) // 2) * building.BLOCK_BYTES
+        """Blocks that a release may say it takes and still fit twice."""
+        each = (self.total - self.fixed - self.outbox) // 2
+        return max(0, each - max(0, self.slot - self.budget))
 
     @property
     def spare(self) -> int:
-        """Blocks left when both slots hold a release of this size, or negative."""
+        """Blocks left when both slots hold this release, or negative."""
         return self.total - self.fixed - self.outbox - 2 * self.slot
 
 
@@ -62,12 +60,16 @@ def factory_image(build_dir: Path, board_name: str, root: Path, hardware: int = 
     board = load_board(board_name)
     root_document = root.read_bytes()
     manifest, parsed = _signed_release(build_dir, root_document)
-    space = room(board, figures, build_dir)
-    facts = board_facts(board, figures["product"], hardware, space.slot_budget)
+    slot = _below(layout.SLOTS[0], building.read_tree(build_dir / "files"))
+    slot[f"{layout.SLOTS[0]}/{layout.MANIFEST}"] = manifest
+    device = _below("", building.read_tree(build_dir / "device"))
+    device[layout.ROOT] = root_document
+    space = room(board, figures, (device, slot))
+    facts = board_facts(
+        board, figures["product"], hardware, space.slot_budget * board.filesystem.block_bytes
+    )
     _check_fit(parsed, facts, root_document, space)
-    files = {layout.BOARD: cbor.encode(facts), layout.ROOT: root_document}
-    files.update(_tree(build_dir))
-    files[f"{layout.SLOTS[0]}/{layout.MANIFEST}"] = manifest
+    files = {**device, **slot, layout.BOARD: cbor.encode(facts)}
     target = build_dir / "factory" / f"{board_name}.img"
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(format_image(board, files))
@@ -90,33 +92,25 @@ def board_facts(board: Board, product: str, hardware: int, slot_budget: int) -> 
     return facts
 
 
-def room(board: Board, figures: dict[str, Any], build_dir: Path) -> Room:
-    """How the board's filesystem is divided for this product."""
-    loader = building.slot_bytes(building.read_tree(build_dir / "loader")) // building.BLOCK_BYTES
+Files = dict[str, bytes]
+
+
+def room(board: Board, figures: dict[str, Any], files: tuple[Files, Files]) -> Room:
+    """How the board's filesystem is divided; `files`: what is outside the slots, and in one."""
+    device, slot = files
+    fixed = used_blocks(board, {**device, layout.BOARD: bytes(128)})
+    outbox_bytes = int(figures["outbox_kib"]) * 1024
     return Room(
         total=board.filesystem.block_count,
-        fixed=loader + _STATE_BLOCKS,
-        outbox=-(-int(figures["outbox_kib"]) * 1024 // building.BLOCK_BYTES),
-        slot=int(figures["budget"]) // building.BLOCK_BYTES,
+        fixed=fixed + _STATE_BLOCKS,
+        outbox=-(-outbox_bytes // board.filesystem.block_bytes),
+        slot=used_blocks(board, {**device, **slot, layout.BOARD: bytes(128)}) - fixed,
+        budget=int(figures["budget"]) // board.filesystem.block_bytes,
     )
 
 
-def _tree(build_dir: Path) -> dict[str, bytes]:
-    files = {
-        f"/{name}": (building.REPOSITORY / "firmware" / name).read_bytes()
-        for name in ("boot.py", "main.py")
-    }
-    files.update(
-        {
-            f"{layout.HOME}/{path}": data
-            for path, data in building.read_tree(build_dir / "loader").items()
-        }
-    )
-    slot = layout.SLOTS[0]
-    files.update(
-        {f"{slot}/{path}": data for path, data in building.read_tree(build_dir / "files").items()}
-    )
-    return files
+def _below(folder: str, files: Files) -> Files:
+    return {f"{folder}/{path}": data for path, data in files.items()}
 
 
 def _signed_release(build_dir: Path, root_document: bytes) -> tuple[bytes, dict[str, Any]]:
@@ -149,7 +143,7 @@ def _check_fit(
 ) -> None:
     """Refuse with figures what would not fit; then let the device's own code judge the release."""
     if space.spare < 0:
-        kib = building.BLOCK_BYTES // 1024
+        kib = load_board(facts["board"]).filesystem.block_bytes // 1024
         message = (
             f"{facts['board']} has {space.total * kib} KiB of filesystem:"
             f" {space.fixed * kib} for loader and state, {space.outbox * kib} for the outbox,"
@@ -176,35 +170,3 @@ def _check_fit(
         raise OutpostError(
             error.code, message, "correct product.toml or the board", ExitCode.USAGE
         ) from error
-
-
-def format_image(board: Board, files: dict[str, bytes]) -> bytes:
-    """A littlefs with `files` ({absolute path: content}), byte for byte the same each time."""
-    from littlefs import LittleFS
-
-    fs = board.filesystem
-    disk = LittleFS(
-        block_size=fs.block_bytes,
-        block_count=fs.block_count,
-        read_size=fs.read_bytes,
-        prog_size=fs.prog_bytes,
-        cache_size=min(
-            fs.block_bytes, 4 * max(fs.read_bytes, fs.prog_bytes)
-        ),  # extmod/vfs_lfsx.c:102
-        lookahead_size=_LOOKAHEAD_BYTES,
-        disk_version=_DISK_VERSION,
-    )
-    for path in sorted(files):
-        disk.makedirs(path.rpartition("/")[0] or "/", exist_ok=True)
-        with disk.open(path, "wb") as handle:
-            handle.write(files[path])
-    disk.unmount()
-    image = bytes(disk.context.buffer)
-    if len(image) != fs.bytes:
-        raise OutpostError("image-size", f"the image has {len(image)} bytes, not {fs.bytes}", None)
-    return image
-
-
-def tool_version() -> str:
-    """The littlefs-python that writes images: part of what makes them reproducible."""
-    return importlib.metadata.version("littlefs-python")

