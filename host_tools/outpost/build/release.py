@@ -137,10 +137,11 @@ def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> 
     others: dict[str, bytes] = {}
     if options.overlay is not None:
         others = _overlay(tree, options.overlay)
+    data = configure.data_files(product, boards, tree)
     drivers = [f"node.drivers.{name}" for name in product.drivers]
     sources = reachable(tree, [*ENTRY_POINTS, *drivers])
     files = compiling.compile_all(sources, compiling.NODE_LEVEL)
-    files.update(configure.data_files(product, boards, tree))
+    files.update(data)
     files.update(others)
     return files
 
