@@ -29,7 +29,7 @@ def device_facts(base: str) -> "layout.Map":
     except cbor.VerifyError:
         facts = {"product": "", "board": ""}
     facts["mpy"] = getattr(sys.implementation, "_mpy", 0) & 0xFF
-    facts["micropython"] = list(sys.implementation[1][:3])  # type: ignore[index]
+    facts["micropython"] = list(sys.implementation.version[:3])
     facts["build"] = sys.version
     return facts
 

@@ -1,9 +1,9 @@
-"""Signing keys that need no secret, so that the tests that sign run on the VM as they do on CPython.
+"""Signing keys that need no secret, so that tests that sign run on the VM as they do on CPython.
 
-An RSA modulus made of many small primes p with p - 1 | L has a private exponent of a few dozen bits
-(x ** (e * d) == x whenever L | e * d - 1), so signing is as fast as verifying and anybody can factor
-it. To a verifier it is an RSA-3072 key like any other. Keys are made when a test asks for them, in
-milliseconds, from a seed; real keys and an independent implementation are in tests/host.
+An RSA modulus made of many small primes p with p - 1 | L has a private exponent of a few dozen
+bits (x ** (e * d) == x whenever L | e * d - 1), so signing is as fast as verifying and anybody can
+factor it. To a verifier it is an RSA-3072 key like any other. Keys are made when a test asks for
+them, in milliseconds, from a seed; real keys and an independent implementation are in tests/host.
 """
 
 import hashlib
@@ -103,7 +103,7 @@ class Key:
         self.kid = sha256(self.modulus)[:8]
 
     def sign(self, message, salt=None):
-        """RSASSA-PSS-SIGN with SHA-256 (RFC 8017 section 8.1.1); the salt is fixed unless given."""
+        """RSASSA-PSS-SIGN with SHA-256 (RFC 8017 section 8.1.1); the salt is fixed by default."""
         salt = sha256(message) if salt is None else salt
         h = sha256(bytes(8) + sha256(message) + salt)
         size = BITS // 8 - 33
