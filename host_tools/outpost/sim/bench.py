@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from outpost.errors import OutpostError
 from outpost.sim.chip import layout
 from outpost.sim.console import LineSplitter, ReplPort
+from outpost.sim.director import Director
 from outpost.sim.supply import BootLedger, ending
 from outpost.sim.vm import ChipProcess, spawn
 
@@ -27,6 +28,8 @@ _overheads: dict[tuple[str, str, str], int] = {}
 _FIRST_GUESS = 160_000
 _CUT_OFF_MS = 1000
 _PANIC_LIMIT = 20
+# What a scenario's event makes of a sleep.
+_WAKES = {"power_cycle": "power_on", "brown_out": "brownout", "press_reset": "external"}
 # The chip wrote its own last time before it ended in one of these ways.
 _CLOSED_BY_CHIP = ("reset", "deepsleep", "soft", "bootloader")
 
@@ -45,6 +48,7 @@ class Bench:
         self._child = 0
         self._pending: tuple[str, int] | None = None
         self._panics = 0
+        self._director = Director(board, board.scenario) if board.scenario else None
         self._buffer = b""
 
     @property
@@ -183,6 +187,8 @@ class Bench:
                     os.kill(self._child, signal.SIGKILL)
             elif word == "end":
                 self._ended(int(rest))
+            elif word == "sync":
+                self._sync(int(rest))
             else:
                 self._board.record(word, rest)
 
@@ -191,6 +197,9 @@ class Bench:
     def _boot(self, kind: str) -> None:
         self._board.record("boot", kind)
         self.ledger.open(kind)
+        if self._director:
+            self._director.boot()
+            self._check_over()
         self._chip.tell("boot")
 
     def _ended(self, wait_status: int) -> None:
@@ -216,6 +225,23 @@ class Bench:
         else:
             self._boot("power_on" if how == "killed" else how)
 
+    def _sync(self, now_ms: int) -> None:
+        """The chip stands still at a change of the scenario."""
+        if self._director is None:
+            return
+        for event in self._director.sync(now_ms):
+            if event.what == "cut_power":
+                self._board.cut_power(event.argument or 1, event.mode)
+            else:
+                getattr(self._board, event.what)()
+        self._check_over()
+        self._board.state["sync_count"] += 1
+
+    def _check_over(self) -> None:
+        if self._director and self._director.over:
+            self._director = None
+            self._board.record("over")
+
     def _drain(self) -> None:
         """The last words of a boot come before its end."""
         assert self._chip.process.stdout
@@ -232,8 +258,15 @@ class Bench:
         self._board.record("deepsleep", str(asked))
         if asked < 0:  # until somebody presses reset
             return
+        kind = "deepsleep"
+        if self._director:
+            asked, due = self._director.sleep(asked)
+            kind = next((_WAKES[event.what] for event in due if event.what in _WAKES), kind)
+            for event in due:
+                if event.what == "cut_power":
+                    self._board.cut_power(event.argument or 1, event.mode)
         self.ledger.pass_time("deep_sleep", asked)
-        self._boot("deepsleep")
+        self._boot(kind)
 
     def _power(self, order: str, argument: int) -> None:
         if order == "off":

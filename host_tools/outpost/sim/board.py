@@ -15,6 +15,7 @@ from any thread.  Events are tuples (world time in ms since 1970, name, detail):
     line (text)                               one line of console output
     reset, deepsleep (ms), soft, watchdog, power_cut, panic, brownout, bootloader, killed
     off                                       the supply is off
+    over                                      the scenario has come to its end
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from outpost.boards import Board, load_board
 from outpost.errors import ExitCode, OutpostError
@@ -34,8 +35,10 @@ from outpost.sim.bench import Bench
 from outpost.sim.chip import layout
 from outpost.sim.description import describe
 from outpost.sim.meter import Meter
+from outpost.sim.scenario import Scenario
 from outpost.sim.state import BoardState, World
 from outpost.sim.vm import Vm, find_vm
+from outpost.sim.wiring import Wiring
 
 _KEPT_EVENTS = 20_000
 
@@ -47,28 +50,6 @@ class Event:
     world_ms: int
     name: str
     detail: str = ""
-
-
-@dataclass(frozen=True)
-class AccessPoint:
-    """A Wi-Fi network in reach; signal and outages are world values "wifi.<n>.rssi_dbm", ".up"."""
-
-    ssid: str
-    psk: str = field(default="", repr=False)
-    rssi_dbm: int = -55
-    channel: int = 6
-    bssid: str = "020000000001"
-    hidden: bool = False
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """What surrounds the chip: parts on its buses, rails, networks, names the resolver knows."""
-
-    devices: Sequence[Mapping[str, Any]] = ()
-    access_points: Sequence[AccessPoint] = (AccessPoint("sim", "simulated"),)
-    rails: Sequence[tuple[int, int]] = ()  # (pin that switches it, microamperes)
-    hosts: Mapping[str, str] = field(default_factory=dict)
 
 
 class SimBoard:
@@ -84,6 +65,7 @@ class SimBoard:
         on_line: Callable[[str], None] | None = None,
         on_event: Callable[[Event], None] | None = None,
         wiring: Wiring | None = None,
+        scenario: Scenario | None = None,
         time: Literal["real", "fast"] = "real",
     ) -> None:
         self.board = load_board(board) if isinstance(board, str) else board
@@ -92,11 +74,13 @@ class SimBoard:
         self.uid = uid or self._made_up_uid()
         self.heap_bytes = heap or self.board.heap_bytes
         self.wiring = wiring or Wiring()
+        self.scenario = scenario
         self.vm: Vm = find_vm(self.board.chip.word_bits)
         self.events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
         self._on_line = on_line
         self._on_event = on_event
         self._heard = threading.Condition()
+        self._over = False
         self._count = 0
         self._cursor = 0
         self._prepare_files()
@@ -174,6 +158,12 @@ class SimBoard:
         return [event.detail for event in list(self.events) if event.name == "boot"]
 
     @property
+    def ended(self) -> bool:
+        """Whether the scenario is over or nothing runs any more."""
+        last = self.events[-1].name if self.events else ""
+        return self._over or last == "off"
+
+    @property
     def lines(self) -> list[str]:
         return [event.detail for event in list(self.events) if event.name == "line"]
 
@@ -217,6 +207,7 @@ class SimBoard:
             self.events.append(event)
             self._count += 1
             self._heard.notify_all()
+        self._over = self._over or name == "over"
         if name == "line" and self._on_line:
             self._on_line(detail)
         if self._on_event:

@@ -75,7 +75,7 @@ class BootLedger:
             state["skip_main"] = 0
         self._clocks(kind)
         self._memory(kind)
-        state["wdt_ms"] = state["skip_ms"] = 0
+        state["wdt_ms"] = state["skip_ms"] = state["sync_ms"] = 0
         state["stage"] = layout.STAGE_OFF
         self._mono = time.monotonic()
         self._running = True

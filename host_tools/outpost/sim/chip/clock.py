@@ -11,6 +11,8 @@ import time as _host
 from . import layout, libc, shared
 
 _MASK = (1 << 30) - 1  # the period of ticks on the chips; also exact on the 32-bit VM
+_SYNC_US = 100
+_SYNC_TRIES = 100000
 _base = 0
 _base_us = 0
 _skipped_ms = 0
@@ -64,6 +66,23 @@ def again(entry, when_ms):
         index += 1
     _due.insert(index, entry)
     return entry
+
+
+def arm_sync():
+    """Stop where the scenario changes the world, until the runner has done so."""
+    if shared.S.sync_ms > 0:
+        at(shared.S.sync_ms, _sync)
+
+
+def _sync(_):
+    state = shared.S
+    count = state.sync_count
+    shared.tell("sync %d" % now_ms())
+    for _ in range(_SYNC_TRIES):
+        if state.sync_count != count:
+            break
+        libc.usleep(_SYNC_US)
+    arm_sync()
 
 
 def cancel(entry):

@@ -56,6 +56,8 @@ WORDS = (
     "pin_events",  # the runner raises it after it has changed a pin's input
     "bus_faults",
     "heap_floor",
+    "sync_ms",  # when the scenario changes next; 0 = never
+    "sync_count",  # the runner raises it when it has changed the world
     "ota_flags",  # OTA state that lives until power is lost
 )
 WIDE = (

@@ -8,13 +8,6 @@ ends the boot, also a kill, the last state and its start are there to be complet
 from . import clock, layout, libc, shared
 
 board = {}  # the description the runner sent; filled in by power_on
-events_fd = -1
-
-
-def tell(text):
-    """One line to the runner; short enough to be atomic beside another process's."""
-    data = text.encode() + b"\n"
-    libc.write(events_fd, data, len(data))
 
 
 def die(status):

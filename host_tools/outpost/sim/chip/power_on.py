@@ -72,7 +72,7 @@ def main(state_path, commands_fd, events_fd):
     libc.die_with_parent()
     commands = _Lines(commands_fd)
     power.board.update(json.loads(commands.next()))
-    power.events_fd = events_fd
+    shared.events_fd = events_fd
     shared.attach(state_path)
     part = power.board["flash"]
     flash.power_up(part["erase_us"], part["program_us"], clock.skip)
@@ -82,18 +82,18 @@ def main(state_path, commands_fd, events_fd):
     wired.solder(power.board["devices"], power.board["buses"])
     modules = _modules()
     gc.collect()
-    power.tell("ready %d" % gc.mem_alloc())
+    shared.tell("ready %d" % gc.mem_alloc())
     while commands.next() == "boot":
         gc.collect()
         child = libc.fork()
         if child == 0:
             libc.die_with_parent()
             start.boot(filesystem, modules)
-        power.tell("pid %d" % child)
+        shared.tell("pid %d" % child)
         status = bytearray(4)
         while libc.waitpid(child, status, 0) != child:
             pass
-        power.tell("end %d" % (status[0] | status[1] << 8))
+        shared.tell("end %d" % (status[0] | status[1] << 8))
 
 
 class _Lines:

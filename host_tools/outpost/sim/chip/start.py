@@ -20,6 +20,7 @@ def filesystem():
 
 def boot(part, modules):
     _power_up_registers()
+    clock.arm_sync()
     ota.boot()
     _mount(part)
     # Everything a program can import is in place before its first line runs.
@@ -37,10 +38,10 @@ def _run(console):
     console.run_file("boot.py")
     if not shared.S.skip_main:
         shared.S.stage = layout.STAGE_MAIN
-        power.tell("main")
+        shared.tell("main")
         console.run_file("main.py")
     shared.S.stage = layout.STAGE_REPL
-    power.tell("repl")
+    shared.tell("repl")
     console.interact(raw=bool(shared.S.skip_main))
 
 
