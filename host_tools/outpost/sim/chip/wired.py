@@ -19,10 +19,12 @@ class _Scl:
 
     def __init__(self, lines):
         self._lines = lines
+        self._low = False
 
     def drive(self, level):
-        if level:
+        if level and self._low:
             self._lines.clock()
+        self._low = not level
 
     def level(self):
         return None
