@@ -1,4 +1,4 @@
-"""The MQTT session against scripted bytes: framing at every split, window, resending, deadlines."""
+"""The MQTT session against scripted bytes: every split, the window, resending, deadlines."""
 
 import unittest
 
@@ -210,7 +210,7 @@ class Publishing(unittest.TestCase):
                 unacked.append((pid, payload))
                 sent += 1
             elif seed & 2:
-                for first, body in packets(written(session)):
+                for first, _ in packets(written(session)):
                     self.assertEqual(first, 0x32)
             elif unacked and session.window.sent:
                 oldest = unacked.pop(0)

@@ -113,7 +113,7 @@ class Inbound:
         view = memoryview(body)
         self.topic = bytes(view[2:at])
         if session.v5 is not None:
-            at_payload = session.v5.publish(session, at_payload)
+            at_payload = session.v5.skip(session, at_payload)
         self.payload = view[at_payload : reader.size]
         _check_topic(self.topic)
         return _MESSAGE
