@@ -13,6 +13,7 @@ _CONNECTED = re.compile(r"New connection from (\S+?):\d+ on port")
 _TLS_ERROR = re.compile(r"OpenSSL Error\[\d+\]: error:[0-9A-Fa-f]+:[^:]*:[^:]*:(.+)\Z")
 # The handshake failed within the very read that began it.
 _AT_ONCE = re.compile(r"Client connection from (\S+) failed: error:[^:]*:[^:]*:[^:]*:(.+?)\.?\Z")
+# A link that broke, a port scan, our own look whether it listens: nobody was refused.
 _HUNG_UP = "unexpected eof"
 _CLOSED = re.compile(r"Client (\S+)(?: \[([^]]+?):\d+\])? (?:disconnected|closed)")
 _DENIED = re.compile(r"Denied (PUBLISH) from (\S+) \(.*?, '(.*)', \.\.\.")
@@ -62,10 +63,11 @@ class LogReader:
         self._address = match[1]
 
     def _failed(self, match: re.Match[str]) -> None:
-        self._tls_error = match[1]
+        if not match[1].startswith(_HUNG_UP):
+            self._tls_error = match[1]
 
     def _failed_at_once(self, match: re.Match[str]) -> Refusal | None:
-        if match[2].startswith(_HUNG_UP):  # a port scan, or our own look whether it listens
+        if match[2].startswith(_HUNG_UP):
             return None
         return Refusal("certificate", "", match[1], match[2])
 

@@ -131,8 +131,15 @@ class Rollout:
         elif member.state is State.CONFIRMED and self.plan.epoch > member.previous_epoch:
             member.back = "epoch"
         else:
-            member.back = "offered"
+            member.back = "done" if self._untouched(member) else "offered"
             self._actions.append(Action("take_back", device_id, member.previous))
+
+    def _untouched(self, member: Member) -> bool:
+        """It runs what it ran before, and nothing is on its way to change that."""
+        return member.running == member.previous and member.state not in (
+            *COMMITTED,
+            State.CONFIRMED,
+        )
 
     # --- what devices say
 

@@ -7,13 +7,16 @@ const live = document.getElementById("live");
 
 async function refresh() {
   const main = document.getElementById("main");
-  if (document.hidden || !main || main.querySelector("details[open], form") || String(getSelection())) return;
+  if (document.hidden || !main || document.querySelector("details[open], form") || String(getSelection())) return;
   const url = new URL(location.href);
   url.searchParams.set("part", "1");
   try {
     const response = await fetch(url, {cache: "no-store", redirect: "error"});
-    const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("main");
-    if (fresh && fresh.innerHTML !== main.innerHTML) main.replaceWith(fresh);
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    for (const id of ["main", "more"]) {
+      const [old, now] = [document.getElementById(id), fresh.getElementById(id)];
+      if (now && now.innerHTML !== old.innerHTML) old.replaceWith(now);
+    }
     live.className = "";
   } catch (error) {
     live.className = "off";
