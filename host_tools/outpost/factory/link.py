@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from outpost.errors import ExitCode, OutpostError
 
 _SCRIPT_TIMEOUT_S = 30
-_ENTER_TIMEOUT_S = 15
+_ENTER_TIMEOUT_S = 2
+_ENTER_TRIES = 6
 _READ_TIMEOUT_S = 5.0
 
 # Feeding comes first in every script. An application that was running has left its watchdog armed,
@@ -72,11 +73,18 @@ class RawReplLink:
             raise OutpostError(
                 "port", f"{port} cannot be opened: {error}", fix, ExitCode.DEVICE_NOT_FOUND
             ) from error
-        try:
-            self._serial.enter_raw_repl(soft_reset=True, timeout_overall=_ENTER_TIMEOUT_S)
-        except self._lost_errors as error:
-            self._serial.close()
-            raise self._lost(error) from error
+        self._enter()
+
+    def _enter(self) -> None:
+        """Into the raw REPL. A board that is just booting may not hear the first Ctrl-C."""
+        for attempt in range(_ENTER_TRIES):
+            try:
+                self._serial.enter_raw_repl(soft_reset=True, timeout_overall=_ENTER_TIMEOUT_S)
+                return
+            except self._lost_errors as error:
+                if attempt == _ENTER_TRIES - 1:
+                    self._serial.close()
+                    raise self._lost(error) from error
 
     def _lost(self, error: Exception) -> OutpostError:
         fix = "check cable and power, then run the same command again: it resumes"

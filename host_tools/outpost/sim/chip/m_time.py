@@ -1,8 +1,6 @@
 """`time` as a port on a chip has it: virtual, integers, the port's own epoch, 8-tuples."""
 
-import time as _host
-
-from . import clock, power
+from . import civil, clock, power
 
 _MASK = (1 << 30) - 1
 _HALF = 1 << 29
@@ -74,13 +72,11 @@ def time_ns():
 def gmtime(seconds=None):
     if seconds is None:
         seconds = time()
-    return _host.gmtime(int(seconds) + _epoch_s)[:8]
+    return civil.fields(int(seconds) + _epoch_s)
 
 
 localtime = gmtime
 
 
 def mktime(fields):
-    # The VM runs with TZ=UTC; its mktime normalises as the chips' does.
-    whole = tuple(fields[:8])
-    return int(_host.mktime(whole + (0,) * (9 - len(whole)))) - _epoch_s
+    return civil.seconds(*[int(field) for field in fields[:6]]) - _epoch_s

@@ -82,7 +82,8 @@ def main(state_path, commands_fd, events_fd):
     wired.solder(power.board["devices"], power.board["buses"])
     modules = _modules()
     gc.collect()
-    shared.tell("ready %d" % gc.mem_alloc())
+    shared.own_heap = gc.mem_alloc()
+    shared.tell("ready %d" % shared.own_heap)
     while commands.next() == "boot":
         gc.collect()
         child = libc.fork()

@@ -1,8 +1,6 @@
 """RTC: the chip's clock, and on ESP32 the memory that deep sleep and resets keep."""
 
-import time as _host
-
-from . import clock, layout, power, shared
+from . import civil, clock, layout, power, shared
 
 
 class RTC:
@@ -13,11 +11,11 @@ class RTC:
     def datetime(self, fields=None):
         if fields is None:
             ms = clock.rtc_ms()
-            t = _host.gmtime(ms // 1000)
+            t = civil.fields(ms // 1000)
             micros = ms % 1000 * 1000 if power.board["port"] == "esp32" else 0
             return (t[0], t[1], t[2], t[6], t[3], t[4], t[5], micros)
         year, month, day, _, hour, minute, second, sub = fields
-        when = int(_host.mktime((year, month, day, hour, minute, second, 0, 0, 0)))
+        when = civil.seconds(year, month, day, hour, minute, second)
         wanted = when * 1000 + (sub // 1000 if power.board["port"] == "esp32" else 0)
         shared.set_wide("rtc_set_ms", shared.wide("rtc_set_ms") + wanted - clock.rtc_ms())
         return None
