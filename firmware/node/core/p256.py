@@ -172,16 +172,14 @@ def _double(point: "Point") -> "Point":
 
 
 def _add_affine(point: "Point", x2: int, y2: int) -> "Point":
-    # madd-2004-hmv. Inside a comb the accumulator equals +-the table entry only when the
-    # remaining scalar is a multiple of n, or at the start of tiny scalars: both are handled.
+    # madd-2004-hmv. It fails for equal or opposite points, which a comb never adds: 2m = t for the
+    # prefix m and the entry t would need odd lanes in 2m, and 2m + t = n a scalar above n.
     x1, y1, z1 = point
     if not z1:
         return x2, y2, 1
     zz = z1 * z1 % _P
     h = (x2 * zz - x1) % _P
     r = (y2 * zz % _P * z1 - y1) % _P
-    if not h:
-        return (0, 1, 0) if r else _double(point)
     hh = h * h % _P
     hhh = h * hh % _P
     v = x1 * hh % _P
