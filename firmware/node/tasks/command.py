@@ -30,7 +30,7 @@ class CommandTask:
         self._waiting: list = []
         self._current = None
         self._after = None
-        link.subscribe("down/command", self._arrived)
+        link.subscribe("command", self._arrived)
 
     def register(self, verb: str, handler) -> None:
         self._handlers[verb] = handler
@@ -97,6 +97,6 @@ class CommandTask:
         payload = cbor.encode(answer)
         if len(payload) > _MAX_REPLY:
             payload = cbor.encode({"id": command_id, "ok": code == "ok", "code": "reply_too_long"})
-        while not self._link.publish("up/reply", payload):
+        while not self._link.publish("reply", payload):
             beat()
             await asyncio.sleep_ms(_POLL_MS)

@@ -67,7 +67,7 @@ class Reporter:
 
     def pull(self, link) -> None:
         if not self._state_sent:
-            self._state_sent = link.publish("up/state", cbor.encode(self._state()), retain=True)
+            self._state_sent = link.publish("state", cbor.encode(self._state()), retain=True)
             if not self._state_sent:
                 return
         for event in self._events:
@@ -86,7 +86,7 @@ class Reporter:
         self._token = self._token % 0x3FFF + 1
         event.token = self._token
         payload = _encode(event)
-        event.sent = link.publish("up/event", payload, token=event.token)
+        event.sent = link.publish("event", payload, token=event.token)
         return event.sent
 
     # --- the heartbeat
@@ -101,7 +101,7 @@ class Reporter:
                 next_ms = waited_ms  # say hello at once
             self._was_connected = connected
             if connected and waited_ms >= next_ms:
-                if self._link.publish("up/status", cbor.encode(self._facts()), retain=True):
+                if self._link.publish("status", cbor.encode(self._facts()), retain=True):
                     next_ms = waited_ms + self._interval_ms
             await asyncio.sleep_ms(_POLL_MS)
             waited_ms += _POLL_MS
