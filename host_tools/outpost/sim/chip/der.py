@@ -1,5 +1,7 @@
 """The two dates of an X.509 certificate (RFC 5280 section 4.1.2.5), in seconds since 1970."""
 
+from . import civil
+
 _UTC_TIME = 0x17
 
 
@@ -37,13 +39,4 @@ def _seconds(data, at):
     text = bytes(data[start : start + length]).decode()
     if data[at] == _UTC_TIME:
         text = ("19" if text[0] >= "5" else "20") + text
-    month, day, hour, minute, second = [int(text[n : n + 2]) for n in range(4, 14, 2)]
-    return _days(int(text[:4]), month, day) * 86400 + hour * 3600 + minute * 60 + second
-
-
-def _days(year, month, day):
-    """Days since 1970 of a Gregorian date. The host's mktime ends in 2038 where time_t is 32 bits."""
-    year -= month <= 2
-    of_era = year % 400
-    of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
-    return year // 400 * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
+    return civil.seconds(int(text[:4]), *[int(text[n : n + 2]) for n in range(4, 14, 2)])
