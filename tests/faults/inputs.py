@@ -1,8 +1,9 @@
-"""Everything a sweep needs that has to be signed or compressed: keys, releases, the update repository, factory files.
+"""Everything a sweep needs that has to be signed or compressed: keys, releases, the update
+repository, factory files.
 
-Made anew for each run on the host and handed to the VM as one CBOR file, in the loader's own CBOR. Contents are
-pseudo-random from a fixed seed, so that operation numbers, and with them the ids of failures, mean the same next time;
-only the signatures differ.
+Made anew for each run on the host and handed to the VM as one CBOR file, in the loader's own CBOR.
+Contents are pseudo-random from a fixed seed, so that operation numbers, and with them the ids of
+failures, mean the same next time; only the signatures differ.
 """
 
 import hashlib
@@ -94,7 +95,10 @@ def _files(small: bool) -> dict[str, dict[str, bytes]]:
         "gone.mpy": noise("gone", 800),
         "schema.cbor": noise("schema", 90),
     }
-    past = dict(old, **{"node/main.mpy": noise("past", 2000), "deep/er/x.mpy": noise("back", 1200)})
+    past = dict(
+        old, **{"node/main.mpy": noise("past", 2000), "deep/er/x.mpy": noise("back", 1200)}
+    )
+    del past["node/core/same.mpy"]  # so that there is something to copy from the running slot
     new = dict(old)
     del new["gone.mpy"], new["node/drivers/moves.mpy"]
     new.update(
@@ -105,13 +109,16 @@ def _files(small: bool) -> dict[str, dict[str, bytes]]:
             "node/x.mpy": noise("back", 1200),  # moved: in the staging slot
             "node/twin.mpy": noise("main2", 2600),  # twice the same content
             "node/tasks/added.mpy": noise("added", 500),
+            "schema.cbor": noise("schema2", 90),  # same path, same size
         }
     )
     bad = dict(new, **{"node/main.mpy": noise("bad", 700)})
     return {"past": past, "old": old, "new": new, "bad": bad}
 
 
-def _repository(keys: Keys, releases: dict[str, Any], target: str, rotated: bool) -> dict[str, bytes]:
+def _repository(
+    keys: Keys, releases: dict[str, Any], target: str, rotated: bool
+) -> dict[str, bytes]:
     """What the server has: {path: bytes}. With `rotated` the head is signed under root 2 only."""
     version = 2 if rotated else 1
     payload = documents.head(HEAD, releases[target]["digest"], 7, (1, _FAR), version)

@@ -30,6 +30,10 @@ class Server:
 
     # --- the driver's part
 
+    def hang_up(self):
+        """The device at the other end has gone."""
+        self._http = None
+
     def carry(self, fetch):
         """Carry out one Fetch over a simulated connection."""
         if self.down:

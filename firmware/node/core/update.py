@@ -159,9 +159,7 @@ class Update:
 
     def _install(self, release: "dict[str, Any]", doc: "Any", digest: bytes) -> "Steps":
         boot = self._boot
-        staging = Staging(
-            self._files, boot.staging, boot.slot if boot.index >= 0 else None, release
-        )
+        staging = Staging(self._files, boot.staging, boot.slot, release)
         staging.begin(doc)
         self._tell("downloading", digest)
         yield from staging.survey()

@@ -1,10 +1,14 @@
-"""A device that can be cut off at any flash operation: NOR flash, littlefs, the real loader, and an application that updates.
+"""A device that can be cut off at any flash operation: NOR flash, littlefs, the real loader, and
+an application that updates.
 
-One `Life` is what happens from a given flash image on: boots, resets and power cuts, until the application has nothing
-left to do. The chip is new at each boot: a fresh block device over the same bytes, a fresh filesystem object, fresh
-loader and updater objects. The one before stays dead for ever, so that a forgotten file object, whose finaliser may run
-much later, cannot write to the flash of the boots after it.
+One `Life` is what happens from a given flash image on: boots, resets and power cuts, until the
+application has nothing left to do. The chip is new at each boot: a fresh block device over the
+same bytes, a fresh filesystem object, fresh loader and updater objects. The one before stays dead
+for ever, so that a forgotten file object, whose finaliser may run much later, cannot write to the
+flash of the boots after it.
 """
+
+# ruff: noqa: UP031 - MicroPython
 
 import gc
 import sys
@@ -67,7 +71,9 @@ class Flash(Nor):
 
 
 class Machine:
-    """The chip's `machine` module, as far as the loader asks. RP2 cannot tell a reset from its watchdog."""
+    """The chip's `machine` module, as far as the loader asks. RP2 cannot tell a reset from its
+    watchdog.
+    """
 
     PWRON_RESET = 1
     WDT_RESET = 3
@@ -118,7 +124,9 @@ def format_flash(blocks, prog):
 
 
 class Power:
-    """The supply: `cuts` are (operations from the one before, mode); counts what was done and spent."""
+    """The supply: `cuts` are (operations from the one before, mode); counts what was done and
+    spent.
+    """
 
     def __init__(self, flash, cuts):
         self.flash = flash
@@ -178,7 +186,7 @@ def _one_boot(power, boot_once):
         end = wrong
     except PowerCut:
         end = "power"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the loader lets out, the device is stuck
         end = error
     sys.path[:] = path
     # whatever was raised: with the power gone, nothing that was seen afterwards counts

@@ -1,12 +1,17 @@
-"""Runs a share of a sweep on the VM and prints one line per result; called by tests/faults/runner.py.
+"""Runs a share of a sweep on the VM and prints one line per result; called by
+tests/faults/runner.py.
 
     micropython sweep.py <inputs.cbor> <scenario> <board> <share> <path>...
 
-A share is singles:<first>:<step> (each operation, each mode), pairs:<first>:<step> (every operation of the life after
-every first cut), random:<seed>:<count> (lives with up to five cuts), or an id: "12t" or "12t+3a", each cut being
-operations after the one before and the first letter of the mode. Lines: "@fail <id> <kind> <detail>", "@at <done>", and
-at the end "@end <lives with one cut> <with more> <largest refetch> <operations of a life without cuts>".
+A share is singles:<first>:<step> (each operation, each mode), until:<first>:<step> (the same up to
+the first failure), pairs:<first>:<step> (every operation of the life after every first cut),
+random:<seed>:<count> (lives with up to five cuts), or an id: "12t" or "12t+3a", each cut being
+operations after the one before and the first letter of the mode. Lines: "@fail <id> <kind>
+<detail>", "@at <done>", and at the end "@end <lives with one cut> <with more> <largest refetch>
+<operations of a life without cuts>".
 """
+
+# ruff: noqa: UP031 - MicroPython
 
 import sys
 
@@ -58,6 +63,14 @@ class Sweep:
             for mode in MODES:
                 self.cut([(at, mode)])
 
+    def until(self, total, first, step):
+        """Singles, until one goes wrong: for planted defects."""
+        for at in range(1 + first, total + 1, step):
+            for mode in MODES:
+                self.cut([(at, mode)])
+                if self.failures:
+                    return
+
     def pairs(self, total, first, step):
         for at in range(1 + first, total + 1, step):
             for mode in _PAIR_MODES:
@@ -72,7 +85,10 @@ class Sweep:
         random.seed(seed)
         for _ in range(count):
             cuts = [
-                (random.randrange(1, total + 1) if not n else _near(random, total), random.choice(MODES))
+                (
+                    random.randrange(1, total + 1) if not n else _near(random, total),
+                    random.choice(MODES),
+                )
                 for n in range(random.randrange(2, 6))
             ]
             self.cut(cuts)
@@ -91,7 +107,7 @@ def main(inputs_path, scenario, board, share):
     try:
         total = story.tell(live)[0]
     except Wrong as wrong:
-        print("@fail 0l", wrong.kind, wrong.detail)
+        print("@fail clean", wrong.kind, wrong.detail)
     verb, _, rest = share.partition(":")
     if total and rest:
         first, _, second = rest.partition(":")
