@@ -171,7 +171,7 @@ class Rollout:
     def _on_trial_or_confirmed(self, observation: Observation, member: Member) -> None:
         if observation.body.get("confirmed") is True:
             self._confirm(observation, member)
-        elif member.state in ACTIVE or member.state in (State.DARK, State.SKIPPED, State.FAILED):
+        elif member.offers and member.state not in (State.CONFIRMED, State.ROLLED_BACK):
             self._move(observation.device, State.REBOOTING, "", observation.at_ms)
 
     def _on_state_retained(self, observation: Observation, member: Member) -> None:
@@ -195,6 +195,10 @@ class Rollout:
                 self._take_back(observation.device, member)
 
     def _returned(self, observation: Observation, member: Member) -> None:
+        if not member.offers:  # somebody else put the release there and took it away
+            state = State.PENDING if self.state in OPEN else State.SKIPPED
+            self._move(observation.device, state, "", observation.at_ms)
+            return
         back = member.back == "offered" and member.running == member.previous
         if back:
             member.back = "done"
@@ -266,17 +270,20 @@ class Rollout:
     def _expire(self, now_ms: int) -> None:
         for device_id, member in self.members.items():
             if member.state in ACTIVE:
-                quiet, stuck = self._deadlines(member)
-                if now_ms >= quiet:
+                if now_ms >= self._dark_ms(member):
                     self._move(device_id, State.DARK, f"silent-{member.state}", now_ms)
-                elif now_ms >= stuck:
+                elif self._stuck(member):
                     self._retry(device_id, f"timeout-{member.state}", now_ms)
 
-    def _deadlines(self, member: Member) -> tuple[int, int]:
-        """When the device counts as silent, and when as stuck though it is heard."""
+    def _dark_ms(self, member: Member) -> int:
         policy = self.plan.policy
-        quiet = max(member.heard_ms, member.progress_ms) + policy.dark_after_s * 1000
-        return quiet, member.progress_ms + policy.step_timeout_s * 1000
+        committed = member.state in COMMITTED
+        silence_s = policy.install_timeout_s if committed else policy.dark_after_s
+        return max(member.heard_ms, member.progress_ms) + silence_s * 1000
+
+    def _stuck(self, member: Member) -> bool:
+        """It still talks, and has got nowhere."""
+        return member.heard_ms - member.progress_ms >= self.plan.policy.step_timeout_s * 1000
 
     def _judge(self, now_ms: int) -> None:
         tally = self.tally()
@@ -334,7 +341,7 @@ class Rollout:
         deadline = now_ms + _NOTHING_DUE_MS
         for member in self.members.values():
             if member.state in ACTIVE:
-                deadline = min(deadline, *self._deadlines(member))
+                deadline = min(deadline, self._dark_ms(member))
             elif member.state is State.PENDING and member.stage <= self.stage:
                 deadline = min(deadline, max(member.retry_ms, now_ms + 1000))
         if self.healthy_since_ms is not None:
@@ -383,6 +390,7 @@ class Rollout:
             setattr(rollout, key, document[key])
         rollout.members = {name: Member.from_json(entry) for name, entry in members.items()}
         for member in rollout.members.values():
-            member.heard_ms = max(member.heard_ms, now_ms)
+            if member.state in ACTIVE:
+                member.heard_ms = max(member.heard_ms, now_ms)
         rollout._tokens_ms = now_ms
         return rollout

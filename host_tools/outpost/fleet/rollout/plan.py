@@ -72,8 +72,11 @@ class Policy:
     min_ended: int = 5
     # … and one failure alone only counts once the whole stage has ended.
     min_failures: int = 2
+    # Heard, but for so long without a next step: failed.
     step_timeout_s: int = 3600
+    # Not heard for so long: dark.  Once installing it has a reset to come back from, no sleep.
     dark_after_s: int = 2 * 3600
+    install_timeout_s: int = 3600
     retries: int = 2
     retry_delay_s: int = 300
     offers_per_minute: int = 60
