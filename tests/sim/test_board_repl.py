@@ -84,3 +84,9 @@ def test_a_script_of_some_size_runs(boards, mpremote, tmp_path):
     script.write_text("total = 0\n" + "total += 1\n" * 300 + "print('total', total)\n")
     board.wait_for("line:tick")
     assert mpremote(board, "run", str(script)).stdout.strip() == "total 300"
+
+
+def test_it_gets_into_a_board_that_resets_all_the_time(boards, mpremote):
+    board = boards("esp32_generic", "import machine, time\ntime.sleep_ms(30)\nmachine.reset()\n")
+    board.wait_for("reset")
+    assert mpremote(board, "eval", "3+3").stdout.strip() == "6"

@@ -77,6 +77,7 @@ class BootLedger:
         self._memory(kind)
         state["wdt_ms"] = state["skip_ms"] = state["sync_ms"] = 0
         state["stage"] = layout.STAGE_OFF
+        state["repl_reading"] = 1  # a Ctrl-C during the boot waits in the input
         self._mono = time.monotonic()
         self._running = True
 

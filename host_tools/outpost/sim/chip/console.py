@@ -1,5 +1,7 @@
 """The console: runs boot.py and main.py as a port does, then serves the REPL that mpremote speaks.
 
+`repl_reading` is 0 exactly while a program runs: then Ctrl-C comes as SIGINT, else in-band.
+
 Raw REPL and raw paste (docs/reference/repl.rst of MicroPython): Ctrl-A enters, Ctrl-B leaves,
 Ctrl-D runs what was sent, or resets softly when nothing was; between OK and the two 0x04 stand the
 output and the traceback.  The friendly REPL takes one line at a time.
@@ -29,13 +31,26 @@ class Console:
             open(name).close()
         except OSError:
             return
+        if self._interrupted():
+            return
         try:
-            execfile(name, self._globals)  # noqa: F821  MicroPython's builtin
+            shared.S.repl_reading = 0
+            try:
+                execfile(name, self._globals)  # noqa: F821  MicroPython's builtin
+            finally:
+                shared.S.repl_reading = 1
         except SystemExit:
             self._soft_reset(0)
         except BaseException as error:  # noqa: BLE001  a console survives what it runs
-            shared.S.repl_reading = 1  # a second Ctrl-C is for the prompt, not for the traceback
             self._traceback(error)
+
+    def _interrupted(self):
+        """Whether a Ctrl-C came while the chip was booting; what came with it stays to be read."""
+        self._pollfd[6] = 0
+        if self._at >= self._size and libc.poll(self._pollfd, 1, 0) > 0:
+            self._size = max(0, libc.read(0, self._chunk, len(self._chunk)))
+            self._at = 0
+        return any(self._chunk[index] == _C for index in range(self._at, self._size))
 
     def interact(self, raw):
         """Never returns."""
@@ -152,7 +167,11 @@ class Console:
 
     def _compile_and_run(self, code, mode):
         try:
-            exec(compile(code, "<stdin>", mode), self._globals)
+            shared.S.repl_reading = 0
+            try:
+                exec(compile(code, "<stdin>", mode), self._globals)
+            finally:
+                shared.S.repl_reading = 1
         except SystemExit:
             self._soft_reset(shared.S.skip_main)
         except BaseException as error:  # noqa: BLE001
@@ -182,7 +201,6 @@ class Console:
     def _get(self):
         """The next byte; the clock and what is due run on while nothing comes."""
         while self._at >= self._size:
-            shared.S.repl_reading = 1
             self._pollfd[6] = 0
             if libc.poll(self._pollfd, 1, 20) > 0:
                 self._size = libc.read(0, self._chunk, len(self._chunk))
@@ -190,6 +208,5 @@ class Console:
                 if self._size <= 0:
                     libc.exit_now(0)
             clock.check()
-        shared.S.repl_reading = 0
         self._at += 1
         return self._chunk[self._at - 1]

@@ -54,7 +54,6 @@ def _power_up_registers():
     state.freq_mhz = power.board["freq"]["default_mhz"]
     state.cpu_state = layout.CPU_ACTIVE
     state.wdt_ms = 0
-    state.repl_reading = 0
     state.boots += 1
 
 
