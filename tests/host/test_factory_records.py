@@ -154,6 +154,20 @@ def test_a_serial_is_given_out_once(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_a_station_keeps_to_its_block(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    for uid in ("one", "two", "three"):
+        journal.identified(uid, "rpi_pico_w", {})
+    block = (1000, 1001)
+    made = [journal.reserve(uid, "weather", DAY, block).device_id for uid in ("one", "two")]
+    assert [str(name)[13:19] for name in made] == ["001000", "001001"]
+    with pytest.raises(OutpostError) as caught:
+        journal.reserve("three", "weather", DAY, block)
+    assert caught.value.code == "serials-used-up"
+    assert journal.reserve("one", "weather", DAY, block).device_id == made[0]
+    journal.close()
+
+
 def test_the_journal_is_on_the_disk_when_it_says_so(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.db")
     assert journal._db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL

@@ -54,6 +54,12 @@ def station_options(function: Any) -> Any:
             envvar="OUTPOST_STATION",
             help="Where, for the log.",
         ),
+        click.option(
+            "--serials",
+            default="1-999999",
+            show_default=True,
+            help="Block of serial numbers; stations of one fleet need blocks of their own.",
+        ),
         click.option("--no-scan", is_flag=True, help="Do not require the sensors to answer."),
     ):
         function = option(function)
@@ -71,8 +77,18 @@ def station_config(options: dict[str, Any]) -> StationConfig:
         settings=load_settings(options["site"]),
         operator=options["operator"],
         station=options["station"],
+        serials=_block(options["serials"]),
         scan=not options["no_scan"],
     )
+
+
+def _block(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    if not (first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) <= 999_999):
+        output.fail(
+            2, "usage", f"{text!r} is no block of serial numbers", "e.g. --serials 1000-1999"
+        )
+    return int(first), int(last)
 
 
 def summary(done: ProvisionResult) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class StationConfig:
     settings: DeviceSettings
     operator: str = ""
     station: str = ""
+    serials: tuple[int, int] = (1, 999_999)
+    """First and last serial number this station may give out; stations of one fleet share none."""
     scan: bool = True
     """Whether every sensor of the product on an I2C bus must answer."""
 
@@ -54,6 +56,7 @@ def open_station(config: StationConfig) -> Station:
         product=figures["product"],
         manifest_sha256=hashlib.sha256(manifest).hexdigest(),
         settings=config.settings,
+        block=config.serials,
         authority=open_authority(Path(config.ca_dir), config.operator),
         i2c={bus: tuple(parts) for bus, parts in figures["i2c"].items()} if config.scan else None,
     )

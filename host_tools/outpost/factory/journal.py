@@ -144,15 +144,24 @@ class Journal:
             db.execute("UPDATE unit SET attempts = attempts + 1, error = '' WHERE uid = ?", (uid,))
         return self._get(uid)
 
-    def reserve(self, uid: str, product: str, day: datetime.date) -> Unit:
-        """Bind the next serial number of `product` to this unit; the same one when it has one."""
+    def reserve(
+        self, uid: str, product: str, day: datetime.date, block: tuple[int, int] = serials.ALL
+    ) -> Unit:
+        """Bind the next free number of this station's `block` to this unit; once it has one, that.
+
+        Stations that share a fleet get blocks that do not overlap; numbers are never used again.
+        """
         with self._transaction() as db:
             row = db.execute("SELECT device_id FROM unit WHERE uid = ?", (uid,)).fetchone()
             if row["device_id"] is None:
                 last = db.execute(
                     "SELECT max(number) FROM serial WHERE product = ?", (product,)
                 ).fetchone()[0]
-                number = (last or 0) + 1
+                number = max(block[0], (last or 0) + 1)
+                if number > block[1]:
+                    message = f"the block of serial numbers {block[0]}-{block[1]} is used up"
+                    fix = "give the station another block"
+                    raise OutpostError("serials-used-up", message, fix, ExitCode.USAGE)
                 device_id = serials.device_id(product, number, day)
                 db.execute(
                     "INSERT INTO serial (product, number, uid) VALUES (?, ?, ?)",

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from outpost.errors import ExitCode, OutpostError
 
-_SCRIPT_TIMEOUT_S = 30
+_SCRIPT_TIMEOUT_S = 10  # longer than the watchdog of the session lets a script be silent
 _ENTER_TIMEOUT_S = 2
 _ENTER_TRIES = 6
 _READ_TIMEOUT_S = 5.0

@@ -14,6 +14,7 @@ from outpost.errors import ExitCode, OutpostError
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _FORM = re.compile(r"([a-z0-9-]{1,40})-(\d{4})-(\d{6})-([a-z0-9])")
 NUMBER_MAX = 999_999
+ALL = (1, NUMBER_MAX)
 
 
 def device_id(product: str, number: int, day: datetime.date) -> str:

@@ -87,7 +87,7 @@ class Station:
         facts = {name: found[name] for name in ("machine", "micropython", "free")}
         unit = self.journal.identified(found["uid"], board, facts)
         if unit.device_id is None:
-            unit = self.journal.reserve(unit.uid, self.plan.product, self.today())
+            unit = self.journal.reserve(unit.uid, self.plan.product, self.today(), self.plan.block)
             self.audit.append(
                 "reserved", uid=unit.uid, device=unit.device_id, board=board, **facts
             )

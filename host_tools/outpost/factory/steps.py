@@ -14,7 +14,7 @@ from loader import cbor
 from loader.cbor import VerifyError
 
 from outpost.errors import ExitCode, OutpostError
-from outpost.factory import scripts
+from outpost.factory import scripts, serials
 from outpost.factory.journal import Unit
 from outpost.factory.link import Link
 from outpost.factory.settings import DeviceSettings
@@ -38,6 +38,8 @@ class Plan:
     """Of the signed release that must lie in slot /a."""
     settings: DeviceSettings
     authority: Authority
+    block: tuple[int, int] = serials.ALL
+    """First and last serial number this station may give out."""
     flasher: Callable[[Link], None] | None = None
     """Puts the factory image on a board that lacks it; None: such a board is refused."""
     heap_floor: int = 20_000
