@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outpost.demo.narrator import Line, Narrator
+from outpost.demo.weather import Climate, Weather
 from outpost.errors import OutpostError
 from outpost.paths import project_root
 
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
     from outpost.sim import SimBoard
 
 PRODUCT = "weather"
-BOARDS = ("rpi_pico_w", "esp32_generic", "rpi_pico_w")
-_WEATHER = ((21.4, 48.0, 1013.2), (4.2, 83.0, 1009.8), (31.9, 22.0, 1002.4))
+BOARDS = ("rpi_pico_w", "rpi_pico_w", "rpi_pico_w")
+_CLIMATES = (Climate(21.4, 48, 1013.2), Climate(4.2, 83, 1009.8), Climate(31.9, 22, 1002.4))
 # The product's own pace is for years on a wall; a story has seconds.
 _PACE = {"sample_s": 1, "publish_s": 2, "heartbeat_s": 10, "deadline_s": 40}
 _LIMIT_S = 45.0
 _LAST_LINES = 12
+_CUT_AT_OP = 12  # well inside the download of the changed module
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Story:
         self.n = Narrator(tell)
         self.stations: list[Station] = []
         self._server: FleetServer | None = None
+        self._weather = Weather()
         self._clock: SntpServer | None = None
         self._ceremony: Ceremony | None = None
 
@@ -88,6 +91,7 @@ class Story:
 
     def close(self) -> None:
         """Switch everything off; no process of the story is left."""
+        self._weather.close()
         for station in self.stations:
             station.sim.stop()
         if self._server is not None:
@@ -120,6 +124,7 @@ class Story:
             self._server.start()
             self._clock = SntpServer()
             self._clock.start()
+            self._weather.start()
             self.n.say(f"mosquitto with mutual TLS on port {self.server.broker_port}")
             self.n.say(f"web page, API and update repository at {self.server.url}")
             self.n.check(self.server.fleet.root_version == 1, "the fleet trusts root 1")
@@ -177,9 +182,9 @@ class Story:
                 reading = self.n.wait(
                     f"a temperature from {station.name}", _LIMIT_S, lambda s=station: self._air(s)
                 )
-                wanted = _WEATHER[station.number][0]
+                wanted = _CLIMATES[station.number].temperature_c
                 self.n.check(
-                    abs(reading - wanted) < 0.5, f"{station.name} reports {reading:.2f} °C"
+                    abs(reading - wanted) < 0.6, f"{station.name} reports {reading:.2f} °C"
                 )
             flow = self.server.registry.telemetry.flow()
             self.n.check(flow.lost == 0, f"{flow.received} records received, none lost")
@@ -231,23 +236,28 @@ class Story:
         from outpost.fleet.rollout import Stage
 
         with self.n.step("Power cut in the middle of an update: pulled while flash is written"):
-            overlay = self._overlay("1.3.0", "node/core/health.py", _append_constant)
+            overlay = self._overlay("1.3.0", "node/main.py", _append_constant)
             good = self._release("1.3.0", overlay)
             victim = self.stations[1]
-            begun = victim.sim.flash_ops
-            victim.sim.cut_power(at_op=begun + 60, mode="torn")
-            stages = (Stage("one", (victim.device_id,)),)
-            rollout = self._rollout("1.3.0", stages)
+            victim.sim.cut_power(at_op=_CUT_AT_OP, mode="torn")
+            rollout = self._rollout("1.3.0", (Stage("one", (victim.device_id,)),))
             victim.sim.wait_for("power_cut", timeout=_LIMIT_S)
-            self.n.say(f"{victim.name} lost its power at flash operation {begun + 60}, torn")
-            victim.sim.power_cycle()
+            self.n.say(f"{victim.name} lost its power inside flash operation {_CUT_AT_OP}")
             self.n.wait(
                 "the update to end well", _LIMIT_S, lambda: self._state_of(rollout, "completed")
             )
+            back = [e for e in self._events(victim, "boot") if e.body.get("cause") == "power_on"]
+            self.n.check(bool(back), f"{victim.name} reported the power-on, still on 1.1.0")
+            taken_up = [
+                e.boot
+                for e in self._events(victim, "update")
+                if e.body.get("release") == good.digest and e.body.get("s") == "offered"
+            ]
+            self.n.check(back[0].boot in taken_up, "and took the update up again by itself")
             device = self._device(victim)
             self.n.check(
                 device.release == good.digest and device.confirmed,
-                f"{victim.name} came back and runs 1.3.0, complete and verified",
+                f"{victim.name} runs 1.3.0, complete, verified and confirmed",
             )
 
     def _the_page(self) -> None:
@@ -283,10 +293,7 @@ class Story:
 
         sim = SimBoard(board, flash, wiring=wiring, on_line=heard, heap=400000)
         station = Station(number, board, sim)
-        temperature, humidity, pressure = _WEATHER[number]
-        sim.world["bme280.temperature_c"] = temperature
-        sim.world["bme280.humidity_pct"] = humidity
-        sim.world["bme280.pressure_hpa"] = pressure
+        self._weather.over(sim, _CLIMATES[number])
         self.stations.append(station)
         sim.start()
         return station
