@@ -150,7 +150,7 @@ _ROW = [int, dict, list, int, bool, int]
 def _parse(payload) -> tuple:
     if len(payload) > _MAX_BYTES:
         raise VerifyError("doc-size")
-    fields = cbor.check(cbor.decode(bytes(payload)), (("v", int), ("set", dict)))
+    fields = cbor.check(cbor.decode(bytes(payload)), "v int set dict")
     wanted = fields["set"]
     if fields["v"] < 1 or len(wanted) > _MAX_SETTINGS:
         raise VerifyError("field")
