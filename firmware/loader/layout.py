@@ -126,7 +126,7 @@ REASONS: `VerifyError.code`::
     slot-size       the files are larger than the release's own budget says
     epoch           older than the anti-rollback floor of this device
     failed-before   this release failed its trial on this device
-    path            an unsafe, reserved, duplicate or unsorted path in the file list
+    path            an unsafe, reserved or duplicate path in the file list
     files           the file list is empty, too long or malformed
     entry           the release does not contain the application's entry file
     runtime-none    brings a runtime, but this board has no partition to put it in

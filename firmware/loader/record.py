@@ -15,7 +15,8 @@ def read(path: str) -> bytes:
     """The file's bytes; of one that is too large a few too many; of one that is missing none."""
     try:
         with open(path, "rb") as f:
-            return f.read(layout.MAX_DOCUMENT_BYTES + 1)
+            # read(n) takes n bytes of heap first: ask for no more than there are
+            return f.read(min(os.stat(path)[6], layout.MAX_DOCUMENT_BYTES + 1))
     except OSError:
         return b""
 

@@ -15,8 +15,9 @@ from loader import cbor, layout, record, trust
 from loader.handover import Boot
 
 _TRACE_BYTES = const(1000)  # kept of a traceback: its end
+# machine's names of reset causes, and ours
 _CAUSES = "PWRON power_on BROWNOUT brown_out DEEPSLEEP deep_sleep WDT watchdog SOFT soft"
-
+# fields of board.cbor, see layout
 _BOARD = const("product str board str chip str hw int slot_budget int wdt_ms int")
 
 safe: "Boot | None" = None  # in safe mode: what the REPL has to work with

@@ -21,6 +21,8 @@ _MAX_SIGNATURES = const(8)  # signatures on one document
 _MAX_FILES = const(160)  # files in one release
 _MAX_PATH = const(64)  # characters in a path inside a slot
 _CHUNK = const(4096)  # bytes of a runtime image covered by one hash
+# what a path in a slot may be made of
+_PATH_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 # fields of the payloads, "name type ...": see layout
 _ROOT = const("version int keys dict roles dict")
 _HEAD = const("name str release bytes sequence int issued int expires int root int")
@@ -30,7 +32,6 @@ _RELEASE = const(
 )
 _RUNTIME = const("board str build str mpy int micropython list size int sha256 bytes chunks str")
 _OPS = const("device str id str command str expires int")
-_PATH_CHARS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 
 
 def sha256(data: "layout.Buffer") -> bytes:

@@ -16,6 +16,7 @@ import click
 from outpost.cli.main import VERBS, available_verbs, cli
 from outpost.errors import EXIT_CODE_MEANINGS
 from outpost.paths import project_root
+from outpost.signing import reasons
 
 PAGE = Path("docs/reference/cli.md")
 WIDTH = 90
@@ -76,6 +77,9 @@ def main() -> int:
     file = project_root() / PAGE
     file.write_text(fill(file.read_text()))
     click.echo(f"{PAGE}: written", err=True)
+    formats = project_root() / reasons.PAGE
+    formats.write_text(reasons.fill(formats.read_text()))
+    click.echo(f"{reasons.PAGE}: written", err=True)
     return 0
 
 

@@ -1,12 +1,12 @@
 """Making and changing a trust root: create, rotate, revoke.
 
-A ceremony's folder holds `root/<n>.cose` (every root there ever was; devices walk through them one by one), the keys in
-`keys/<name>.pem`, and `keys/<name>.pub.json`. In a real ceremony the root keys are on other people's machines: a new root
-is proposed here (a payload), signed there, and only the finished document comes back.
+A ceremony's folder holds `root/<n>.cose` (every root there ever was; devices walk through them one
+by one), the keys in `keys/<name>.pem`, and `keys/<name>.pub.json`. In a real ceremony the root
+keys are on other people's machines: a new root is proposed here (a payload), signed there, and
+only the finished document comes back.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace as changed
 from pathlib import Path
 
 from loader import layout, trust
@@ -33,7 +33,7 @@ class Ceremony:
         passphrase: bytes | None = None,
         plain: bool = False,
     ) -> "Ceremony":
-        """New keys root-1..n, release, head and ops, and root 1 signed by a threshold of the root keys."""
+        """New keys root-1..n, release, head and ops, and root 1 signed by enough of the first."""
         ceremony = cls(folder)
         if ceremony.root_path(1).exists():
             raise OutpostError(
@@ -109,6 +109,13 @@ class Ceremony:
         """Add signatures to a proposed root; True once a device would accept it."""
         path = self.root_path(version)
         source = path if path.exists() else path.with_suffix(".cbor")
+        if not source.exists():
+            raise OutpostError(
+                "no-proposal",
+                f"no root {version} waits for a signature",
+                "propose one with `outpost keys rotate` or `revoke`",
+                ExitCode.ALREADY_DONE,
+            )
         cose.sign_file("root", source, path, *signers)
         try:
             self._accept(version)
@@ -116,35 +123,35 @@ class Ceremony:
             return False
         return True
 
-    def rotate(
-        self,
-        role: str,
-        new: Sequence[PublicKey],
-        threshold: int | None = None,
-        new_era: bool = False,
-    ) -> int:
-        """Propose the next root with these keys for `role`; its version.
-
-        `new_era` when a key was stolen: what the thief signed no longer counts as seen, so that a sequence or epoch
-        driven to the end of its range does not lock the devices.
-        """
-        roles = self.roles()
-        old = roles[role]
-        era = old.era + 1 if new_era else old.era
-        roles[role] = changed(old, keys=tuple(new), threshold=threshold or old.threshold, era=era)
+    def propose_next(self, roles: dict[str, Role]) -> int:
+        """Propose the root after the one in force; its version."""
         version = self.version() + 1
         if self.root_path(version).exists():
             raise OutpostError(
                 "root-pending",
                 f"root {version} is already being signed",
-                "finish or remove it",
+                "finish it, or remove the file",
                 ExitCode.REFUSED,
             )
         self.propose(version, roles)
         return version
 
-    def revoke(self, kid: bytes, new_era: bool = True) -> int:
-        """Propose the next root without this key, in whichever roles have it; its version."""
+    def rotated(
+        self, role: str, new: Sequence[PublicKey], threshold: int | None, new_era: bool
+    ) -> dict[str, Role]:
+        """The roles of the root in force with these keys for `role`.
+
+        `new_era` when a key was stolen: what the thief signed no longer counts as seen, so that a
+        sequence or epoch driven to the end of its range does not lock the devices.
+        """
+        roles = self.roles()
+        old = roles[role]
+        era = old.era + 1 if new_era else old.era
+        roles[role] = Role(threshold or old.threshold, tuple(new), era)
+        return roles
+
+    def revoked(self, kid: bytes, new_era: bool = True) -> dict[str, Role]:
+        """The roles of the root in force without this key, in whichever of them it is."""
         roles = self.roles()
         holders = [name for name in layout.ROLES if kid in [key.kid for key in roles[name].keys]]
         if not holders:
@@ -164,14 +171,19 @@ class Ceremony:
                     "rotate in a new key instead",
                     ExitCode.REFUSED,
                 )
-            roles[name] = changed(role, keys=left, era=role.era + new_era)
-        version = self.version() + 1
-        if self.root_path(version).exists():
-            raise OutpostError(
-                "root-pending",
-                f"root {version} is already being signed",
-                "finish or remove it",
-                ExitCode.REFUSED,
-            )
-        self.propose(version, roles)
-        return version
+            roles[name] = Role(role.threshold, left, role.era + new_era)
+        return roles
+
+    def rotate(
+        self,
+        role: str,
+        new: Sequence[PublicKey],
+        threshold: int | None = None,
+        new_era: bool = False,
+    ) -> int:
+        """Propose the next root with these keys for `role` (see `rotated`); its version."""
+        return self.propose_next(self.rotated(role, new, threshold, new_era))
+
+    def revoke(self, kid: bytes, new_era: bool = True) -> int:
+        """Propose the next root without this key; its version."""
+        return self.propose_next(self.revoked(kid, new_era))

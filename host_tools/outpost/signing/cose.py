@@ -1,7 +1,9 @@
-"""COSE_Sign documents (RFC 9052 section 4.1): made, signed by one person after another, taken apart.
+"""COSE_Sign documents (RFC 9052 section 4.1): made, signed by one person after another, taken
+apart.
 
-The bytes are the device's: headers, structure and limits come from loader.trust, so that what is signed here is what
-is verified there. A file with no signature yet is the plain payload; the first signature turns it into a document.
+The bytes are the device's: headers, structure and limits come from loader.trust, so that what is
+signed here is what is verified there. A file with no signature yet is the plain payload; the first
+signature turns it into a document.
 """
 
 import os
@@ -41,7 +43,7 @@ def signatures_of(role: str, document: bytes) -> tuple[bytes, list[tuple[bytes, 
 
 
 def role_of(data: bytes) -> str | None:
-    """The role a document says it is for; None for a payload without signatures, or anything else."""
+    """The role a document says it is for; None for a payload, or anything else."""
     for role in layout.ROLES:
         try:
             trust.unwrap(role, data)
@@ -52,9 +54,9 @@ def role_of(data: bytes) -> str | None:
 
 
 def sign(role: str, data: bytes, *signers: Signer) -> bytes:
-    """`data` (a payload, or a document that others have signed) with a signature by each of `signers` added.
+    """`data` (a payload, or a document that others have signed) with a signature by each signer.
 
-    A signer who has signed already is not added twice; what a device could not take apart is refused.
+    One who has signed already is not added twice; what a device could not take apart is refused.
     """
     payload, pairs = (data, []) if role_of(data) is None else signatures_of(role, data)
     for signer in signers:

@@ -1,7 +1,8 @@
-"""The payloads: root, release, head and ops, as deterministic CBOR by the device's own encoder and tables.
+"""The payloads: root, release, head and ops, as deterministic CBOR by the device's own encoder and
+tables.
 
-Every builder decodes what it has built with the device's own parser before it returns: nothing that a device would call
-malformed can be signed by mistake.
+Every builder decodes what it has built with the device's own parser before it returns: nothing
+that a device would call malformed can be signed by mistake.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,10 @@ from .keys import PublicKey
 
 @dataclass(frozen=True)
 class Role:
-    """Who may sign: `threshold` of `keys`. A new `era` voids the sequences and epochs seen under the one before."""
+    """Who may sign: `threshold` of `keys`.
+
+    A new `era` voids the sequences and epochs seen under the one before.
+    """
 
     threshold: int
     keys: tuple[PublicKey, ...]
@@ -74,7 +78,11 @@ def root_roles(payload: bytes) -> tuple[int, dict[str, Role]]:
 
 
 def release(fields: Mapping[str, Any], files: Iterable[tuple[str, int, bytes]]) -> bytes:
-    """Payload of a release. `fields` are layout.RELEASE_FIELDS and CARRIED_FIELDS but "files", and "runtime" where there is one."""
+    """Payload of a release.
+
+    `fields` are RELEASE_FIELDS (see loader.layout) but "files", CARRIED_FIELDS, and "runtime"
+    where there is one.
+    """
     payload = cbor.encode({**fields, "files": [list(entry) for entry in sorted(files)]})
     try:
         parsed = trust.parse_release(payload)
@@ -93,7 +101,10 @@ def digest(payload: bytes) -> bytes:
 def head(
     name: str, release_digest: bytes, sequence: int, period: Sequence[int], root_version: int
 ) -> bytes:
-    """Payload of a head: `name` (channel or device) is to run this release. `period` is (issued, expires), Unix seconds."""
+    """Payload of a head: `name` (channel or device) is to run this release.
+
+    `period` is (issued, expires), in Unix seconds.
+    """
     issued, expires = period
     if len(release_digest) != 32 or sequence < 0 or expires < issued:
         raise OutpostError(

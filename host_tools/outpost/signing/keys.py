@@ -1,7 +1,9 @@
-"""RSA-3072 signing keys: made, kept encrypted (PKCS#8), identified by the start of SHA-256 of their modulus.
+"""RSA-3072 signing keys: made, kept encrypted (PKCS#8), identified by the start of SHA-256 of
+their modulus.
 
-Invariants: a private key is written once, mode 0600, encrypted unless the caller asks for plain in so many words; it
-appears in no repr and no error. The public half is a small JSON file that may be mailed around.
+Invariants: a private key is written once, mode 0600, encrypted unless the caller asks for plain in
+so many words; it appears in no repr and no error. The public half is a small JSON file that may be
+mailed around.
 """
 
 import hashlib
@@ -13,6 +15,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
 from ..errors import ExitCode, OutpostError
 
 KEY_BYTES = 384
@@ -23,7 +26,7 @@ _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
 
 
 def key_id(modulus: bytes) -> bytes:
-    """A key's id: the first 8 bytes of SHA-256 of the modulus, big-endian, without any DER around it."""
+    """A key's id: the first 8 bytes of SHA-256 of the modulus, big-endian, without DER."""
     return hashlib.sha256(modulus).digest()[:8]
 
 
@@ -146,7 +149,7 @@ class SigningKey:
             raise OutpostError(
                 "key-file", f"cannot read {path}", "check the path", ExitCode.USAGE
             ) from error
-        encrypted = b"ENCRYPTED" in pem.split(b"\n", 1)[0]
+        encrypted = is_encrypted(path)
         try:
             private = serialization.load_pem_private_key(pem, passphrase if encrypted else None)
         except (ValueError, TypeError):  # not chained: the cause may quote the input
@@ -165,3 +168,11 @@ class SigningKey:
 def public_path(path: Path) -> Path:
     """Where the public half of the key in `path` is: name.pem -> name.pub.json."""
     return path.with_name(path.name.removesuffix(".pem") + ".pub.json")
+
+
+def is_encrypted(path: Path) -> bool:
+    """Whether the key in `path` needs a passphrase."""
+    try:
+        return b"ENCRYPTED" in path.read_bytes().split(b"\n", 1)[0]
+    except OSError:
+        return False

@@ -1,16 +1,19 @@
 """The update repository: a directory that any static server or CDN can serve as it is.
 
-root/<n>.cose, heads/<name>.cose, releases/<sha256 of the payload>.cose, blobs/<sha256 of the content> (zlib).
-Invariants: a file appears whole or not at all; blobs come before the release that needs them and the release before
-the head that names it, so a device never follows a reference to something that is not there yet; publishing
-the same thing again changes nothing.
+root/<n>.cose, heads/<name>.cose, releases/<sha256 of the payload>.cose, blobs/<sha256 of the
+content> (zlib). Invariants: a file appears whole or not at all; blobs come before the release that
+needs them and the release before the head that names it, so a device never follows a reference to
+something that is not there yet; publishing the same thing again changes nothing.
 """
 
 import hashlib
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from loader import trust
+from loader import cbor, trust
+from loader.cbor import VerifyError
 
 from ..errors import ExitCode, OutpostError
 from .cose import replace
@@ -78,3 +81,52 @@ class Repository:
                 ExitCode.USAGE,
             )
         return self._put(self.folder / "heads" / f"{name}.cose", document)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be published, verified."""
+
+    roots: list[bytes]
+    release: tuple[bytes, Path] | None
+    heads: dict[str, bytes]
+    manifest: dict[str, Any] | None
+
+    @classmethod
+    def verified(
+        cls, roots: list[bytes], release: tuple[bytes, Path] | None, heads: list[bytes]
+    ) -> "Plan":
+        """The plan, once the newest root vouches for all of it. Blobs are checked as they go."""
+        root = trust.stored_root(roots[-1])
+        try:
+            manifest = None
+            if release is not None:
+                manifest = trust.parse_release(trust.verify(root, "release", release[0]))
+            named = {}
+            for document in heads:
+                name = cbor.decode(trust.verify(root, "head", document))["name"]
+                trust.read_head(root, document, name, [0, 0], None)
+                named[str(name)] = document
+        except VerifyError as error:
+            message = f"a device would refuse this: {error.code} {error.detail}".rstrip()
+            fix = "`outpost verify` explains it"
+            raise OutpostError(error.code, message, fix, ExitCode.VERIFICATION_FAILED) from error
+        return cls(roots, release, named, manifest)
+
+    def summary(self) -> dict[str, Any]:
+        """For people and for --json."""
+        return {
+            "roots": len(self.roots),
+            "release": self.manifest["digest"].hex() if self.manifest else None,
+            "files": len(self.manifest["files"]) if self.manifest else 0,
+            "heads": sorted(self.heads),
+        }
+
+    def apply(self, folder: Path) -> bool:
+        """Publish into `folder`, in the order devices follow; whether anything changed."""
+        repository = Repository(folder)
+        changed = [repository.add_root(document) for document in self.roots]
+        if self.release is not None:
+            changed.append(repository.add_release(*self.release))
+        changed += [repository.add_head(name, document) for name, document in self.heads.items()]
+        return any(changed)

@@ -1,0 +1,74 @@
+"""`outpost publish`: puts signed documents and blobs where devices fetch them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from outpost.cli import output
+from outpost.cli.signers import read_file
+from outpost.errors import ExitCode
+
+_FILE = click.Path(exists=True, path_type=Path)
+
+
+@click.command()
+@click.argument("path", type=_FILE, required=False)
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory that a static server or CDN serves.",
+)
+@click.option("--root", "root_path", required=True, type=_FILE, help="Folder of `outpost keys`.")
+@click.option("--head", "heads", multiple=True, type=_FILE, help="A signed head; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Verify, and print what would be published.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    path: Path | None,
+    target: Path | None,
+    root_path: Path,
+    heads: tuple[Path, ...],
+    dry_run: bool,
+) -> None:
+    """Put a signed release where devices fetch it.
+
+    PATH is a build folder with its release.cose. Trust roots are published first, heads last;
+    everything is verified before anything is written. Exit code 7 when all of it is there.
+    `outpost fleet publish` hands a release to a running fleet instead.
+    """
+    if target is None:
+        output.fail(ExitCode.USAGE, "no-target", "nowhere to publish to", "give --to DIRECTORY")
+    plan = _plan(path, root_path, heads)
+    body: dict[str, Any] = {"target": str(target), "dry_run": dry_run, **plan.summary()}
+    if dry_run:
+        output.result(ctx, body, lambda: _text(body))
+        return
+    body["changed"] = plan.apply(target)
+    code = ExitCode.OK if body["changed"] else ExitCode.ALREADY_DONE
+    output.result(ctx, body, lambda: _text(body), code)
+
+
+def _plan(path: Path | None, root_path: Path, heads: tuple[Path, ...]) -> Any:
+    from outpost.signing import Ceremony
+    from outpost.signing.repository import Plan
+
+    ceremony = Ceremony(root_path)
+    roots = [ceremony.root(version) for version in range(1, ceremony.version() + 1)]
+    release = (read_file(path / "release.cose"), path / "files") if path else None
+    return Plan.verified(roots, release, [read_file(head) for head in heads])
+
+
+def _text(body: dict[str, Any]) -> str:
+    done = "would publish" if body["dry_run"] else "published"
+    if body.get("changed") is False:
+        done = "already published"
+    lines = [f"{done} to {body['target']}"]
+    lines.append(f"  roots    {body['roots']}")
+    if body["release"]:
+        lines.append(f"  release  {body['release']} ({body['files']} files)")
+    lines += [f"  head     {name}" for name in body["heads"]]
+    return "\n".join(lines)
