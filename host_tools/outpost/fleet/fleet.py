@@ -213,8 +213,8 @@ class Fleet:
             raise OutpostError(
                 "retired", f"{device_id} is retired already", None, ExitCode.ALREADY_DONE
             )
-        if device.cert_serial:
-            self.ca.revoke(device.cert_serial, "cessationOfOperation")
+        for serial in self.registry.devices.certificates(device_id):
+            self.ca.revoke(serial, "cessationOfOperation")
         with self.registry.transaction():
             self.registry.devices.set_state(device_id, "decommissioned")
             self.registry.devices.gone(device_id)

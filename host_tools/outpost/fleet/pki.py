@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -33,6 +33,9 @@ NOT_AFTER = datetime.datetime(2099, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 PASSPHRASE_ENV = "OUTPOST_CA_PASSPHRASE_FILE"
 # A service's CN starts with a character no device id can start with.
 SERVICE_PREFIX = "_"
+
+# All that a parser of foreign bytes may come up with.
+_CSR_ERRORS = (ValueError, TypeError, x509.InvalidVersion, InvalidSignature, UnsupportedAlgorithm)
 
 Key = ec.EllipticCurvePrivateKey
 
@@ -207,7 +210,7 @@ def _proven_key(csr_der: bytes) -> ec.EllipticCurvePublicKey:
         key = csr.public_key()
         if not csr.is_signature_valid:
             raise InvalidSignature
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except _CSR_ERRORS as error:
         raise OutpostError(
             "csr",
             f"the CSR cannot be used: {error or 'bad signature'}",

@@ -96,6 +96,11 @@ class Devices:
                     now_ms,
                 ),
             )
+            if identity.cert_serial:
+                db.execute(
+                    "INSERT OR IGNORE INTO certificates VALUES (?, ?)",
+                    (identity.cert_serial, identity.id),
+                )
         return self.get(identity.id)
 
     def _refuse_clone(self, identity: Identity) -> None:
@@ -119,6 +124,13 @@ class Devices:
                 "choose another device id",
                 7,
             )
+
+    def certificates(self, device_id: str) -> list[str]:
+        """Serial numbers of all the device ever had."""
+        rows = self._db.all(
+            "SELECT serial FROM certificates WHERE device = ? ORDER BY serial", (device_id,)
+        )
+        return [row["serial"] for row in rows]
 
     def find(self, device_id: str) -> Device | None:
         row = self._db.one("SELECT * FROM devices WHERE id = ?", (device_id,))
@@ -152,14 +164,6 @@ class Devices:
         self.get(device_id)
         with self._db.write() as db:
             db.execute("UPDATE devices SET state = ? WHERE id = ?", (state, device_id))
-
-    def rebind(self, device_id: str, cert_serial: str, spki_sha256: str) -> None:
-        """A rotated certificate takes the old one's place."""
-        with self._db.write() as db:
-            db.execute(
-                "UPDATE devices SET cert_serial = ?, spki_sha256 = ? WHERE id = ?",
-                (cert_serial, spki_sha256, device_id),
-            )
 
     def seen(self, device_id: str, now_ms: int, online: bool | None = None) -> None:
         with self._db.write() as db:

@@ -24,6 +24,10 @@ _FIRST = (
         heartbeat_ms INTEGER,
         reported TEXT NOT NULL DEFAULT '{}'
     ) STRICT""",
+    # Every certificate a device ever had: retiring it revokes them all.
+    """CREATE TABLE certificates (
+        serial TEXT PRIMARY KEY, device TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX devices_by_product ON devices (product, state)",
     """CREATE TABLE latest (
         device TEXT NOT NULL, metric TEXT NOT NULL, ts_ms INTEGER NOT NULL,
