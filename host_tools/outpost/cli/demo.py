@@ -4,10 +4,17 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from outpost.cli import output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from outpost.demo.narrator import Line
+    from outpost.demo.story import Story
 
 
 @click.command(name="demo")
@@ -16,7 +23,9 @@ from outpost.cli import output
     "--folder", type=click.Path(path_type=Path), help="Work here instead of in a new folder."
 )
 @click.option("--keep", is_flag=True, help="Leave the folder (keys, images, registry) behind.")
-@click.option("--serve-s", type=float, default=0.0, help="Stay up this long, then end (0: Ctrl-C).")
+@click.option(
+    "--serve-s", type=float, default=0.0, help="Stay up this long, then end (0: Ctrl-C)."
+)
 @click.pass_context
 def command(
     ctx: click.Context, oneshot: bool, folder: Path | None, keep: bool, serve_s: float
@@ -50,7 +59,7 @@ def command(
     output.result(ctx, summary, line)
 
 
-def _stay(story, serve_s: float) -> None:  # type: ignore[no-untyped-def]
+def _stay(story: "Story", serve_s: float) -> None:
     output.note(f"the fleet is at {story.server.url}  (Ctrl-C ends the demo)")
     end = time.monotonic() + serve_s if serve_s else None
     try:
@@ -60,7 +69,7 @@ def _stay(story, serve_s: float) -> None:  # type: ignore[no-untyped-def]
         output.note("switching off")
 
 
-def _teller():  # type: ignore[no-untyped-def]
+def _teller() -> "Callable[[Line], None]":
     """How a line looks: coloured on a terminal, plain with the same words elsewhere."""
     from rich.console import Console
     from rich.markup import escape
@@ -69,7 +78,7 @@ def _teller():  # type: ignore[no-untyped-def]
     styles = {"step": "bold", "check": "green", "say": "default", "board": "dim"}
     marks = {"step": "", "check": "  ok  ", "say": "      ", "board": "    | "}
 
-    def tell(line) -> None:  # type: ignore[no-untyped-def]
+    def tell(line: "Line") -> None:
         who = f"{line.who}: " if line.who else ""
         text = f"{line.at_s:7.1f} s  {marks[line.kind]}{who}{line.text}"
         console.print(f"[{styles[line.kind]}]{escape(text)}[/]")

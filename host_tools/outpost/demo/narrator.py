@@ -69,7 +69,7 @@ class Narrator:
         self._line("check", text)
 
     def wait(self, what: str, limit_s: float, probe: Callable[[], T | None]) -> T:
-        """Poll `probe` until it gives something; raise after `limit_s` with `what` in the message."""
+        """Poll `probe` until it gives something; raise after `limit_s` and name `what`."""
         deadline = time.monotonic() + limit_s
         while True:
             found = probe()

@@ -30,7 +30,10 @@ class Climate:
         """What it is after so many seconds; starts at the means."""
         means = (self.temperature_c, self.humidity_pct, self.pressure_hpa)
         waves = zip(means, _SWING, _PERIOD_S, strict=True)
-        t, h, p = (mean + swing * math.sin(2 * math.pi * seconds / period) for mean, swing, period in waves)
+        t, h, p = (
+            mean + swing * math.sin(2 * math.pi * seconds / period)
+            for mean, swing, period in waves
+        )
         return t, h, p
 
 
