@@ -33,6 +33,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 NODE = HERE / "mqtt_node.py"
 BACKDATED = datetime.datetime(2000, 1, 1)
+MUTUAL = ["require_certificate true", "use_identity_as_username true"]
 FAR = datetime.datetime(2049, 12, 31)
 
 
@@ -175,7 +176,10 @@ def compile_firmware(folder: Path, program: Path = NODE) -> Path:
 class Broker:
     """A mosquitto in a folder, plain or with mutual TLS (1.2, as on the boards)."""
 
-    def __init__(self, folder: Path, pki: Pki | None = None, extra: str = "") -> None:
+    def __init__(
+        self, folder: Path, pki: Pki | None = None, extra: str = "", mutual: bool = True
+    ) -> None:
+        self.mutual = mutual
         self.port = free_port()
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -202,8 +206,7 @@ class Broker:
                 f"cafile {self.pki.ca.file('crt.pem')}",
                 f"certfile {self.server.file('crt.pem')}",
                 f"keyfile {self.server.file('key.pem')}",
-                "require_certificate true",
-                "use_identity_as_username true",
+                *(MUTUAL if self.mutual else []),
             ]
         return "\n".join(lines) + "\n"
 

@@ -123,8 +123,9 @@ def fall_back(session: "Session") -> None:
     """Make this a 3.1.1 session; take the properties out of the publishes in the window."""
     window = session.window
     gap = len(window.tail)
-    for i in window.entries():
-        window.replace(i, _shorter(window.packet(i), gap))
+    for k in range(window.count):
+        at, size = window.span(k)
+        window.shrink(k, _shorter(bytes(window.arena[at : at + size]), gap))
     window.tail = b""
     window.limit = session.options.window
     window.longest = 268435455

@@ -184,15 +184,14 @@ class Window:
             self._pids[j] = self._pids[i]
             self._pids[i] = self._tokens[i] = 0
 
-    def entries(self) -> list[int]:
-        """The entries' indexes, oldest first, for packet() and replace()."""
-        return [self._index(k) for k in range(self.count)]
+    def span(self, k: int) -> tuple[int, int]:
+        """Offset and length of the k-th oldest packet."""
+        i = self._index(k)
+        return self._offs[i], self._lens[i]
 
-    def packet(self, i: int) -> bytes:
-        return bytes(self.arena[self._offs[i] : self._offs[i] + self._lens[i]])
-
-    def replace(self, i: int, packet: bytes) -> None:
-        """Put a packet, which is not longer, in the place of another."""
+    def shrink(self, k: int, packet: bytes) -> None:
+        """Put a packet that is not longer in the place of the k-th oldest."""
+        i = self._index(k)
         self.arena[self._offs[i] : self._offs[i] + len(packet)] = packet
         self._lens[i] = len(packet)
 

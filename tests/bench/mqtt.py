@@ -1,0 +1,280 @@
+"""The MQTT client against the floor, and against any other client, on one machine in one run.
+
+The floor is one prepared packet per socket.write, with no client at all. Rates are taken in
+rounds, floor and client by turns; each one's best round counts, since a busy machine only ever
+slows one down, and the ratio is between those.
+
+    make bench ARGS="mqtt --peer PATH/module.py:function"
+
+measures another client too; tests/bench/mqtt_vm.py says what the function has to return.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from outpost.paths import vm_path
+
+from tests.sim.mqtt_harness import ROOT, Broker, Pki, Proxy, compile_firmware, make_pki
+
+PROGRAM = Path(__file__).with_name("mqtt_vm.py")
+RATES = [(0, 1), (1, 1), (1, 8), (1, 20)]
+
+
+@dataclass
+class Row:
+    """One figure: what was measured, for whom, and the target where there is one."""
+
+    name: str
+    who: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    target: str = ""
+    met: bool | None = None
+
+
+@dataclass
+class Bench:
+    """The places and programs of one run."""
+
+    folder: Path
+    pki: Pki
+    peer: str
+    rounds: int
+    rows: list[Row] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.compiled = compile_firmware(self.folder / "mpy", PROGRAM)
+        self.path = [str(self.compiled)]
+        self.clients = ["ours"]
+        if self.peer:
+            file, function = self.peer.rsplit(":", 1)
+            self.path.append(str(Path(file).resolve().parent))
+            self.peer = f"{Path(file).stem}:{function}"
+            self.clients.append("peer")
+
+    def run(self, who: str, what: str, port: int, tls: bool, **more: Any) -> Any:
+        """One run of the VM; its result, or None when it failed."""
+        heap = more.pop("heap", "2m")
+        given = {"who": who, "what": what, "port": port, "path": self.path, "peer": self.peer}
+        if tls:
+            given["tls"] = self.pki.device_tls()
+            if more.pop("anonymous", False):
+                given["tls"]["cert"] = ""
+        done = subprocess.run(
+            [str(vm_path(64, ROOT)), "-X", f"heapsize={heap}", str(self.compiled / "start.py")],
+            env={
+                **os.environ,
+                "BENCH": json.dumps(given | more),
+                "NODE_FIRMWARE": str(self.compiled),
+                "MICROPYPATH": str(self.compiled) + ":.frozen",
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        for line in done.stdout.splitlines():
+            if line.startswith('{"result"'):
+                return json.loads(line)["result"]
+        self.last_error = done.stdout[-500:] + done.stderr[-500:]
+        return None
+
+    def need(self, who: str, what: str, port: int, tls: bool, **more: Any) -> Any:
+        result = self.run(who, what, port, tls, **more)
+        if result is None:
+            raise RuntimeError(f"{who} {what}: {self.last_error}")
+        return result
+
+    @contextmanager
+    def broker(self, tls: bool, mutual: bool = True) -> Iterator[Broker]:
+        folder = self.folder / f"broker{time.monotonic_ns()}"
+        folder.mkdir()
+        with Broker(folder, self.pki if tls else None, "log_type none", mutual) as broker:
+            yield broker
+
+
+def _kind(tls: bool) -> str:
+    return "TLS" if tls else "plain"
+
+
+def rates(bench: Bench) -> None:
+    for tls in (False, True):
+        with bench.broker(tls) as broker:
+            for qos, window in RATES:
+                _rate(bench, broker.port, tls, qos, window)
+
+
+def _rate(bench: Bench, port: int, tls: bool, qos: int, window: int) -> None:
+    best: dict[str, float] = {}
+    for _ in range(bench.rounds):
+        for who in ("floor", *bench.clients):
+            count = 10000 if who != "peer" else 60
+            settings = {"qos": qos, "window": window, "count": count}
+            took_us = bench.need(who, "rate", port, tls, **settings)
+            best[who] = max(best.get(who, 0), count * 1e6 / took_us)
+    name = f"rate QoS {qos}" + (f" window {window}" if qos else "") + f" {_kind(tls)}"
+    for who, value in best.items():
+        ratio = value / best["floor"]
+        met = ratio >= 0.5 if who == "ours" else None
+        bench.rows.append(Row(name, who, value, "msg/s", ratio, ">= 0.5 x floor", met))
+
+
+def wire(bench: Bench) -> None:
+    """Bytes up per message: what more messages cost beyond the connection itself."""
+    for tls in (False, True):
+        with bench.broker(tls) as broker:
+            for qos in (0, 1):
+                figures = {w: _wire(bench, broker, tls, qos, w) for w in ("floor", *bench.clients)}
+                for who, value in figures.items():
+                    # QoS 0 messages leave together: fewer records than one for each
+                    met = value <= figures["floor"] if who == "ours" else None
+                    name = f"bytes up per message QoS {qos} {_kind(tls)}"
+                    bench.rows.append(Row(name, who, value, "B", None, "<= floor", met))
+
+
+def _wire(bench: Bench, broker: Broker, tls: bool, qos: int, who: str) -> float:
+    """Whole bytes, so that a DISCONNECT more or less in a hundred messages does not count."""
+    totals = []
+    for count in (10, 110):
+        with Proxy(broker.port) as proxy:
+            bench.need(who, "rate", proxy.port, tls, qos=qos, window=1, count=count)
+            time.sleep(0.1)
+            totals.append(proxy.up_bytes)
+    return (totals[1] - totals[0]) // 100
+
+
+def heaps(bench: Bench) -> None:
+    for tls in (False, True):
+        with bench.broker(tls) as broker:
+            for qos in (0, 1):
+                for who in bench.clients:
+                    used, locked = bench.need(who, "heap", broker.port, tls, qos=qos, count=100)
+                    met = used == 0 and locked == 1 if who == "ours" else None
+                    name = f"heap per publish QoS {qos} {_kind(tls)}"
+                    bench.rows.append(Row(name, who, used, "B", None, "0, heap locked", met))
+
+
+def connects(bench: Bench) -> None:
+    for tls in (False, True):
+        with bench.broker(tls) as broker:
+            for who in ("floor", *bench.clients):
+                best = min(
+                    bench.need(who, "connect", broker.port, tls) for _ in range(bench.rounds)
+                )
+                bench.rows.append(Row(f"connect {_kind(tls)}", who, best / 1000, "ms"))
+
+
+def smallest_heap(bench: Bench) -> None:
+    """Import from .mpy, connect over TLS, ten QoS 1 messages, in programs as small as can be."""
+    with bench.broker(True) as broker:
+        for who in ("floor", "ours"):
+            high = _smallest(bench, who, broker.port)
+            met = high <= 16 if who == "ours" else None
+            bench.rows.append(Row("smallest heap, TLS", who, high, "KiB", None, "<= 16", met))
+
+
+def _smallest(bench: Bench, who: str, port: int) -> int:
+    folder = bench.folder / f"small-{who}"
+    folder.mkdir()
+    program = folder / "small.py"
+    text = Path(__file__).with_name(f"mqtt_small_{who}.py").read_text()
+    given = bench.pki.device_tls()
+    for name, value in {
+        "CERT": given["cert"],
+        "KEY": given["key"],
+        "CA": given["anchors"][0],
+    }.items():
+        text = text.replace(f'"{name}"', f'"{value}"')
+    program.write_text(text.replace('"PORT"', str(port)))
+    compile_firmware(folder / "mpy", program)
+    start = folder / "mpy" / "start.py"
+    start.write_text(f'import sys\nsys.path.insert(0, "{folder}/mpy")\nimport small\n')
+    low, high = 1, 128
+    while high - low > 1:
+        middle = (low + high) // 2
+        command = [str(vm_path(64, ROOT)), "-X", f"heapsize={middle}k", str(start)]
+        low, high = (low, middle) if _manages(command) else (middle, high)
+    return high
+
+
+def _manages(command: list[str]) -> bool:
+    """With too little memory the Connection waits for better times: so shall not we."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5)
+    except subprocess.TimeoutExpired:
+        return False
+    return "ten acknowledged" in done.stdout
+
+
+def wakes(bench: Bench) -> None:
+    """Connect, one 66-byte message, disconnect; round trips from the time at 100 ms RTT.
+
+    A client certificate and its signature are 400 bytes of any handshake, so the bytes are also
+    taken with the server's certificate only."""
+    for name, tls, mutual in (
+        ("plain", False, True),
+        ("TLS, server's certificate only", True, False),
+        ("mutual TLS", True, True),
+    ):
+        with bench.broker(tls, mutual) as broker:
+            for who in ("floor", *bench.clients):
+                _wake(bench, broker, f"wake {name}", who, {"tls": tls, "anonymous": not mutual})
+
+
+def _wake(bench: Bench, broker: Broker, name: str, who: str, how: dict[str, bool]) -> None:
+    took = {}
+    up = 0
+    for delay_s in (0.0, 0.1):
+        with Proxy(broker.port) as proxy:
+            proxy.delay_s = delay_s / 2
+            took[delay_s] = bench.need(who, "wake", proxy.port, size=66, **how) / 1e6
+            time.sleep(0.3)
+            up = proxy.up_bytes
+    trips = (took[0.1] - took[0.0]) / 0.1
+    own_trips = 2 if how["tls"] else 0  # TLS 1.2's, before the first byte
+    target = "<= 1 above TLS's two" if how["tls"] else "<= 1"
+    ours = who == "ours"
+    met = trips < own_trips + 1.4 if ours else None
+    bench.rows.append(Row(name, who, trips, "round trips", None, target, met))
+    counts = ours and "mutual" not in name
+    bench.rows.append(Row(name, who, up, "B up", None, "<= 700", up <= 700 if counts else None))
+
+
+PARTS = {
+    "rates": rates,
+    "wire": wire,
+    "heaps": heaps,
+    "connects": connects,
+    "smallest": smallest_heap,
+    "wakes": wakes,
+}
+
+
+def measure(arguments: list[str]) -> list[Row]:
+    """What tests.bench calls."""
+    given = _arguments(arguments)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        bench = Bench(folder, make_pki(folder), given.peer, given.rounds)
+        for part in given.parts or PARTS:
+            PARTS[part](bench)
+        return bench.rows
+
+
+def _arguments(arguments: list[str]) -> Namespace:
+    parser = ArgumentParser(prog="tests.bench mqtt")
+    parser.add_argument("parts", nargs="*", metavar="|".join(PARTS))
+    parser.add_argument("--peer", default="", help="FILE.py:function of another client")
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser.parse_args(arguments)
