@@ -19,6 +19,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ from loader import layout
 
 from outpost.boards import Board, load_board
 from outpost.build import compile as compiling
-from outpost.build import configure, sbom, volume
+from outpost.build import configure, sbom, shrink, volume
 from outpost.build.product import Product, load_product
 from outpost.build.reach import ENTRY_POINTS, Tree, reachable
 from outpost.errors import OutpostError
@@ -140,10 +141,25 @@ def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> 
     data = configure.data_files(product, boards, tree)
     drivers = [f"node.drivers.{name}" for name in product.drivers]
     sources = reachable(tree, [*ENTRY_POINTS, *drivers])
-    files = compiling.compile_all(sources, compiling.NODE_LEVEL)
+    files = _compiled(sources)
     files.update(data)
     files.update(others)
     return files
+
+
+def _compiled(sources: dict[str, Path]) -> dict[str, bytes]:
+    """The node's modules, made small for the chip's memory first."""
+    try:
+        texts = shrink.shrink({name: path.read_text() for name, path in sources.items()})
+    except SyntaxError as error:
+        message = f"{error.filename} does not compile: line {error.lineno}: {error.msg}"
+        raise OutpostError("compile", message, f"correct {error.filename}") from None
+    with tempfile.TemporaryDirectory() as folder:
+        small: dict[str, Path] = {}
+        for number, name in enumerate(texts):
+            small[name] = Path(folder) / f"{number}.py"
+            small[name].write_text(texts[name])
+        return compiling.compile_all(small, compiling.NODE_LEVEL)
 
 
 def _overlay(tree: Tree, folder: Path) -> dict[str, bytes]:

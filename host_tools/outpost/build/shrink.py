@@ -1,0 +1,285 @@
+"""Makes sources cheaper to keep in a chip's memory, without changing a line number.
+
+MicroPython keeps every distinct name of a program for ever: its letters, and a row in tables that
+double when they are full. Private names are therefore shared: `_storage` here and `_handlers`
+there both become `_a`. So are the names of parameters that no call gives by keyword; and what only
+a type checker or the compiler reads is left out (`if TYPE_CHECKING`, the import of `const`).
+
+Invariants: the result has the same lines, so a traceback still names the right one. A module's
+result depends on that module and on the set of names that others rely on, so that a change in one
+module does not rename things in all of them. A name that is used across modules, that the standard
+library might know, or that stands in a string (getattr), stays as it is.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_GUARD = "TYPE_CHECKING"
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def shrink(sources: dict[str, str]) -> dict[str, str]:
+    """{path: source} for {path: source}: one program, as all of it will run together."""
+    trees = {path: ast.parse(source, path) for path, source in sources.items()}
+    kept = _shared_names(trees)
+    return {path: _shrunk(sources[path], trees[path], kept) for path in sources}
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """Replace `length` characters at `column` of `line` (from 1)."""
+
+    line: int
+    column: int
+    length: int
+    text: str
+
+
+def _shrunk(source: str, tree: ast.Module, kept: frozenset[str]) -> str:
+    blank = set(_type_checking_lines(tree)) | set(_const_import_lines(tree))
+    lines = ["" if n in blank else line for n, line in enumerate(source.split("\n"), 1)]
+    private = _private_map(tree, kept)
+    edits = {(e.line, e.column): e for e in _private_edits(tree, lines, private)}
+    edits.update({(e.line, e.column): e for e in _parameter_edits(tree, kept)})
+    for edit in sorted(edits.values(), key=lambda e: (e.line, e.column), reverse=True):
+        if edit.line in blank:
+            continue
+        text = lines[edit.line - 1].encode()  # ast counts bytes
+        text = text[: edit.column] + edit.text.encode() + text[edit.column + edit.length :]
+        lines[edit.line - 1] = text.decode()
+    return "\n".join(lines)
+
+
+# --- which names
+
+
+def is_private(name: str) -> bool:
+    """One underscore in front, and something behind it."""
+    return name[:1] == "_" and name[:2] != "__" and len(name) > 1
+
+
+def _shared_names(trees: dict[str, ast.Module]) -> frozenset[str]:
+    """Names that must stay: given by keyword, written in strings, or used beyond their module."""
+    kept: set[str] = set()
+    relatives = _relatives(trees)
+    for path, tree in trees.items():
+        defined = _defined(tree)
+        kept.update(_words_of_strings(tree))
+        kept.update(defined if path in relatives else ())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg:
+                kept.add(node.arg)
+            elif isinstance(node, ast.ImportFrom | ast.Import):
+                kept.update(alias.asname or alias.name for alias in node.names)
+                kept.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.Attribute) and (
+                node.attr not in defined or not _is_self(node.value)
+            ):
+                kept.add(node.attr)
+    return frozenset(kept)
+
+
+def _words_of_strings(tree: ast.Module) -> Iterator[str]:
+    """What getattr and the like may ask for; docstrings ask for nothing."""
+    prose = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in prose and type(node.value) is str:
+            yield from node.value.split()
+
+
+def _relatives(trees: dict[str, ast.Module]) -> set[str]:
+    """Modules with a class that derives from another module's, and those other modules."""
+    home = {
+        node.name: path
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    found: set[str] = set()
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            for base in node.bases if isinstance(node, ast.ClassDef) else ():
+                parent = home.get(ast.unparse(base).split(".")[-1], path)
+                if parent != path:
+                    found |= {path, parent}
+    return found
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """Private names that this module itself gives a meaning to."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return {name for name in found if is_private(name)}
+
+
+def _private_map(tree: ast.Module, kept: frozenset[str]) -> dict[str, str]:
+    """New names in the order of first appearance, so that a later addition renames nothing."""
+    taken = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    taken |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)} | kept
+    wanted = _defined(tree) - kept
+    fresh = (name for name in _short_names("_") if name not in taken)
+    found: dict[str, str] = {}
+    for name in _in_order(tree):
+        if name in wanted and name not in found:
+            found[name] = next(fresh)
+    return found
+
+
+def _in_order(tree: ast.Module) -> Iterator[str]:
+    rows: list[tuple[int, int, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            rows.append((node.lineno, node.col_offset, node.name))
+        elif isinstance(node, ast.Attribute):
+            rows.append((node.lineno, node.col_offset, node.attr))
+        elif isinstance(node, ast.Name):
+            rows.append((node.lineno, node.col_offset, node.id))
+    return (name for _, _, name in sorted(rows))
+
+
+def _short_names(start: str) -> Iterator[str]:
+    for letter in _LETTERS:
+        yield start + letter
+    for letter in _LETTERS:
+        for digit in "0123456789":
+            yield start + letter + digit
+
+
+# --- where they stand
+
+
+def _private_edits(tree: ast.Module, lines: list[str], names: dict[str, str]) -> Iterator[_Edit]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in names:
+            yield _Edit(node.lineno, node.col_offset, len(node.id), names[node.id])
+        elif isinstance(node, ast.Attribute) and node.attr in names:
+            assert node.end_lineno and node.end_col_offset is not None
+            column = node.end_col_offset - len(node.attr)
+            yield _Edit(node.end_lineno, column, len(node.attr), names[node.attr])
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if node.name in names:
+                text = lines[node.lineno - 1]
+                column = len(text[: text.index(node.name, node.col_offset)].encode())
+                yield _Edit(node.lineno, column, len(node.name), names[node.name])
+        elif isinstance(node, ast.Global | ast.Nonlocal) and set(node.names) & set(names):
+            text = lines[node.lineno - 1][node.col_offset :]
+            new = text.split(" ", 1)[0] + " " + ", ".join(names.get(n, n) for n in node.names)
+            yield _Edit(node.lineno, node.col_offset, len(text.encode()), new)
+
+
+def _parameter_edits(tree: ast.Module, kept: frozenset[str]) -> Iterator[_Edit]:
+    """Parameters by their place: p0, p1, ...; an inner function counts on from the outer one."""
+    taken = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    taken |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+    prefix = next(a for a in "p" + _LETTERS if not any(_numbered(name, a) for name in taken))
+    for node in _outermost(tree):
+        yield from _Parameters(prefix, kept).of_function(node, {})
+
+
+def _numbered(name: str, prefix: str) -> bool:
+    return name[:1] == prefix and name[1:].isdigit()
+
+
+def _outermost(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, _FUNCTIONS):
+            yield child
+        else:
+            yield from _outermost(child)
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    """Renames the parameters of functions, and what their bodies make of them."""
+
+    prefix: str
+    kept: frozenset[str]
+
+    def of_function(self, node: ast.AST, outer: dict[str, str]) -> Iterator[_Edit]:
+        assert isinstance(node, _FUNCTIONS)
+        for default in [*node.args.defaults, *getattr(node, "decorator_list", [])]:
+            yield from self.uses(default, outer)
+        arguments = node.args.args
+        mine = {argument.arg for argument in arguments}
+        mine |= {a.arg for a in (node.args.vararg, node.args.kwarg) if a}
+        names = {old: new for old, new in outer.items() if old not in mine}
+        body: list[ast.AST] = [*node.body] if isinstance(node.body, list) else [node.body]
+        strange = _names_that_are_no_expressions(body)
+        first = max((int(new[1:]) + 1 for new in outer.values()), default=0)
+        for place, argument in enumerate(arguments, first):
+            name = argument.arg
+            if name != "self" and name not in self.kept and name not in strange:
+                names[name] = f"{self.prefix}{place}"
+                yield _Edit(argument.lineno, argument.col_offset, len(name), names[name])
+        for statement in body:
+            yield from self.uses(statement, names)
+
+    def uses(self, node: ast.AST, names: dict[str, str]) -> Iterator[_Edit]:
+        if isinstance(node, _FUNCTIONS):
+            yield from self.of_function(node, names)
+            return
+        if isinstance(node, ast.Name) and node.id in names:
+            yield _Edit(node.lineno, node.col_offset, len(node.id), names[node.id])
+        for field, value in ast.iter_fields(node):
+            if field in ("annotation", "returns"):
+                continue  # not evaluated, not compiled
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    yield from self.uses(child, names)
+
+
+def _names_that_are_no_expressions(body: list[ast.AST]) -> set[str]:
+    """Names bound by import, except, global or def: they stand where no ast.Name does."""
+    found: set[str] = set()
+    for node in (n for statement in body for n in ast.walk(statement)):
+        if isinstance(node, ast.ExceptHandler) and node.name:
+            found.add(node.name)
+        elif isinstance(node, ast.Global | ast.Nonlocal):
+            found.update(node.names)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+    return found
+
+
+# --- what is left out
+
+
+def _type_checking_lines(tree: ast.Module) -> Iterator[int]:
+    for node in tree.body:
+        guard = isinstance(node, ast.If) and isinstance(node.test, ast.Name)
+        guard = guard and node.test.id == _GUARD and not node.orelse  # type: ignore[attr-defined]
+        flag = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == _GUARD
+        if guard or flag:
+            yield from range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+def _const_import_lines(tree: ast.Module) -> Iterator[int]:
+    """`from micropython import const` on its own, where the compiler folds every use of it."""
+    folded = {
+        id(node.value.func)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and len(node.targets) == 1
+        and isinstance(node.targets[0], ast.Name)
+    }
+    names = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == "const"]
+    if not all(id(name) in folded for name in names):
+        return
+    for node in tree.body:
+        if ast.unparse(node) == "from micropython import const":
+            yield from range(node.lineno, (node.end_lineno or node.lineno) + 1)

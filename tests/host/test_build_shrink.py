@@ -1,0 +1,113 @@
+"""Shrinking changes names that nobody else can see, and nothing a program does."""
+
+import ast
+
+from outpost.build.shrink import shrink
+
+
+def one(source: str, **others: str) -> str:
+    return shrink({"m": source, **others})["m"]
+
+
+def run(source: str) -> dict:
+    found: dict = {}
+    exec(compile(source, "m", "exec"), found)  # noqa: S102  what it does is the question
+    return found
+
+
+EXAMPLE = '''"""Doc with _value and size in it."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LIMIT = 3
+_unseen = [0]
+
+
+class Box:
+    """A _value."""
+
+    def __init__(self, size, p1=2, *rest):
+        self._value = size
+        self._rest = rest
+        self.p1 = p1
+
+    def _twice(self, size):
+        return [size * self._value for size in range(size)]
+
+    def total(self, size: "Any", scale=1):
+        def inner(other, scale):
+            return other + size + scale + _LIMIT
+
+        return sum(self._twice(size)) + inner(size, 5) * scale + (lambda size: size)(7)
+
+
+def _made(size):
+    global _unseen
+    _unseen = [size]
+    import math as size2
+
+    return Box(size, 4, 5, _unseen, size2.floor(2.5))
+
+
+def answer(a, b):
+    box = _made(a)
+    try:
+        raise ValueError(b)
+    except ValueError as b:
+        return box.total(3, scale=2), box.p1, getattr(box, "total")(2), str(b), _unseen
+'''
+
+
+def test_it_does_what_it_did() -> None:
+    small = one(EXAMPLE)
+    assert run(small)["answer"](4, "x") == run(EXAMPLE)["answer"](4, "x")
+
+
+def test_private_names_are_shared_between_modules() -> None:
+    one, two = "def f(self):\n    self._one = 1", "def g(self):\n    self._two = 2"
+    found = shrink({"m": one, "n": two})
+    assert "self._a = 1" in found["m"] and "self._a = 2" in found["n"]
+
+
+def test_lines_stay_where_they_are() -> None:
+    small = one(EXAMPLE)
+    assert "_value" in ast.get_docstring(ast.parse(small))
+    assert small.count("\n") == EXAMPLE.count("\n")
+    before, after = ast.parse(EXAMPLE), ast.parse(small)
+    lines = {n.name: n.lineno for n in before.body if isinstance(n, ast.FunctionDef)}
+    assert lines["answer"] in [n.lineno for n in after.body if isinstance(n, ast.FunctionDef)]
+    assert "typing" not in small and "TYPE_CHECKING" not in small
+
+
+def test_what_others_use_keeps_its_name() -> None:
+    base = "class Base:\n    def _hook(self):\n        return self._own\n    _own = 1"
+    child = "from m import Base\nclass Child(Base):\n    def _hook(self):\n        return 2"
+    assert "_hook" in one(base, n=child) and "_own" in one(base, n=child)
+    assert "_x" in one("def f(self):\n    self._x = 1", n="def g(o):\n    return o._x")
+    assert "_x" in one("def f(self):\n    self._x = 1", n="getattr(o, '_x')")
+    assert "_io_queue" in one("from asyncio import core\ncore._io_queue")
+    assert "_imported" in one("def _imported():\n    pass", n="from m import _imported")
+
+
+def test_names_given_by_keyword_stay() -> None:
+    small = one("def f(wide, high):\n    return wide + high", n="f(wide=1, high=2)")
+    assert "def f(wide, high)" in small
+    assert "def f(p0, p1)" in one("def f(wide, high):\n    return wide + high", n="f(1, 2)")
+
+
+def test_a_local_called_like_a_new_name_is_not_captured() -> None:
+    source = "def f(size, other):\n    p0, p1, _a = 1, 2, 3\n    return size, other, p0, p1, _a"
+    assert run(one(source))["f"](8, 9) == (8, 9, 1, 2, 3)
+
+
+def test_const_is_imported_only_where_it_is_called() -> None:
+    line = "from micropython import const\n"
+    assert "import" not in one(line + "_A = const(1)\nB = const(2)")
+    assert "import" in one(line + "print(const(1))")
+
+
+def test_a_change_in_one_module_leaves_the_others_alone() -> None:
+    before = shrink({"m": EXAMPLE, "n": "def g(self):\n    self._two = 2"})
+    after = shrink({"m": EXAMPLE, "n": "def g(self, more):\n    self._two = self._six = more"})
+    assert before["m"] == after["m"] and before["n"] != after["n"]
