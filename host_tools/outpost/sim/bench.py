@@ -19,7 +19,7 @@ from outpost.sim.chip import layout
 from outpost.sim.console import LineSplitter, ReplPort
 from outpost.sim.director import Director
 from outpost.sim.supply import BootLedger, ending
-from outpost.sim.vm import ChipProcess, spawn
+from outpost.sim.vm import ChipProcess, chip_library, spawn
 
 if TYPE_CHECKING:
     from outpost.sim.board import SimBoard
@@ -45,7 +45,9 @@ class Bench:
         self._thread = threading.Thread(target=self._run, name=f"board-{board.uid}", daemon=True)
         self._failure: Exception | None = None
         self._ready = threading.Event()
-        self._child = 0
+        self._child = 0  # the boot's process; 0 between two boots
+        self._booting = False
+        self._asleep = False
         self._pending: tuple[str, int] | None = None
         self._panics = 0
         self._director = Director(board, board.scenario) if board.scenario else None
@@ -95,12 +97,13 @@ class Bench:
         """Start the chip with a heap that leaves the board's own size to programs."""
         board = self._board
         told = board.describe()
-        key = (str(board.vm.path), board.board.chip.port, repr(told["devices"]))
+        library = chip_library(board.wiring.models)
+        key = (f"{board.vm.path} {library}", board.board.chip.port, repr(told["devices"]))
         while True:
             overhead = _overheads.get(key, _FIRST_GUESS)
             # The collector keeps three bits for each block of two words: 2.5 % of what we add.
             heap = board.heap_bytes * board.vm.heap_scale + overhead * 41 // 40
-            chip = spawn(board.vm, heap, board.folder / "state.bin", told)
+            chip = spawn(board.vm, heap, board.folder / "state.bin", told, library)
             measured = self._await_ready(chip)
             if _overheads.setdefault(key, measured) == overhead:
                 return chip
@@ -147,10 +150,14 @@ class Bench:
         order, argument = self._orders.get()
         if order == "stop":
             self._going = False
-        elif self._child:
+        elif order == "wake":
+            if self._asleep:
+                self._boot("deepsleep")
+        elif self._child or self._booting:
             self._pending = (order, argument)
-            os.kill(self._child, signal.SIGKILL)
-        elif order != "off":
+            if self._child:
+                os.kill(self._child, signal.SIGKILL)
+        else:
             self._power(order, argument)
 
     def _on_client(self) -> None:
@@ -182,7 +189,7 @@ class Bench:
         for line in lines:
             word, _, rest = line.decode().partition(" ")
             if word == "pid":
-                self._child = int(rest)
+                self._child, self._booting = int(rest), False
                 if self._pending:  # asked for between two boots
                     os.kill(self._child, signal.SIGKILL)
             elif word == "end":
@@ -200,6 +207,7 @@ class Bench:
         if self._director:
             self._director.boot()
             self._check_over()
+        self._asleep, self._booting = False, True
         self._chip.tell("boot")
 
     def _ended(self, wait_status: int) -> None:
@@ -256,7 +264,8 @@ class Bench:
     def _sleep(self) -> None:
         asked = self._board.state.wide("sleep_ms")
         self._board.record("deepsleep", str(asked))
-        if asked < 0:  # until somebody presses reset
+        if asked < 0:  # until a pin or the button wakes it
+            self._asleep = True
             return
         kind = "deepsleep"
         if self._director:

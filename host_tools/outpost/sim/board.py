@@ -178,8 +178,11 @@ class SimBoard:
         return self.state.pin_output(number)
 
     def drive_pin(self, number: int, level: int) -> None:
-        """Put a level on an input."""
+        """Put a level on an input; wakes a board that sleeps until then (EXT0 of an ESP32)."""
         self.state.set_pin_input(number, level)
+        wakes = (self.state["wake_pin"], self.state["wake_level"]) == (number + 1, level)
+        if self._bench and wakes:
+            self._bench.ask("wake", 0)
 
     def wait_for(self, event: str | Callable[[Event], bool], timeout: float = 10.0) -> Event:
         """The first event after the one last waited for that is `event`.

@@ -26,7 +26,7 @@ ENDINGS = {
     layout.EXIT_BOOTLOADER: "bootloader",
     layout.EXIT_PANIC: "panic",
 }
-_TIMER_WAKE = 4
+_TIMER_WAKE, _PIN_WAKE = 4, 2
 _FORCED, _TIMED_OUT = 2, 1  # rp2 WATCHDOG.REASON
 
 
@@ -69,8 +69,11 @@ class BootLedger:
         state, chip = self._state, self._board.chip
         cause = getattr(chip.reset_cause, kind)
         state["reset_cause"] = cause or state["reset_cause"]
-        timed = kind == "deepsleep" and state.wide("sleep_ms") >= 0
-        state["wake_reason"] = _TIMER_WAKE if timed and chip.port == "esp32" else 0
+        timed = state.wide("sleep_ms") >= 0
+        state["wake_reason"] = 0
+        if kind == "deepsleep" and chip.port == "esp32":
+            state["wake_reason"] = _TIMER_WAKE if timed else _PIN_WAKE
+        state["wake_pin"] = 0
         if kind != "soft":
             state["skip_main"] = 0
         self._clocks(kind)

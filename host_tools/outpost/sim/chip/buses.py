@@ -124,14 +124,13 @@ class SoftSPI(SPI):
 
 
 class UART:
-    def __init__(self, id, baudrate=115200, **_):
+    def __init__(self, id, baudrate=115200, **options):
         name = "uart%d" % id
         if name not in power.board["buses"]:
             raise ValueError("UART(%d) doesn't exist" % id)
         self._parts = wired.uart.get(name, ())
         self._buffer = bytearray()
-        self._limit = 256
-        self.init(baudrate)
+        self.init(baudrate, **options)
 
     def init(self, baudrate=115200, rxbuf=256, **_):
         self._limit = rxbuf

@@ -50,7 +50,8 @@ WORDS = (
     "rx_bytes",
     "wlan_status",
     "rtc_len",
-    "wake_pins",
+    "wake_pin",  # EXT0: pin + 1; 0 = none
+    "wake_level",
     "bootsel",
     "ota_boot",
     "pin_events",  # the runner raises it after it has changed a pin's input

@@ -13,7 +13,8 @@ _IDF_HEAP_BYTES = 165000
 
 
 def wake_on_ext0(pin, level):
-    shared.S.wake_pins = 1 << pin.id if pin.id < 30 else 1
+    shared.S.wake_pin = pin.id + 1 if pin else 0
+    shared.S.wake_level = level
 
 
 def wake_on_ext1(pins, level):

@@ -2,12 +2,13 @@
 
 import machine as _host
 
-from . import clock, layout, power, shared
+from . import clock, layout, power, radio, shared
 from .buses import ADC, I2C, PWM, SPI, UART, SoftI2C, SoftSPI  # noqa: F401
 from .pins import Pin  # noqa: F401
 from .power import Watchdog as WDT  # noqa: F401
 from .power import deepsleep as _deepsleep
-from .power import lightsleep, reset, soft_reset  # noqa: F401
+from .power import lightsleep as _lightsleep
+from .power import reset, soft_reset  # noqa: F401
 from .registers import mem8, mem16, mem32  # noqa: F401
 from .rtc import RTC  # noqa: F401
 from .timers import Timer  # noqa: F401
@@ -48,6 +49,16 @@ def wake_reason():
 
 def deepsleep(time_ms=-1):
     _deepsleep(time_ms)
+
+
+def lightsleep(time_ms=-1):
+    """Where the link does not survive it (esp32), the radio is off and must join again."""
+    drops = radio.state != radio.OFF and not power.board["quirks"]["wlan_survives_lightsleep"]
+    if drops:
+        power.radio(layout.RADIO_OFF)
+    _lightsleep(time_ms)
+    if drops:
+        radio.lose()
 
 
 def idle():

@@ -93,6 +93,7 @@ class socket(io.IOBase):
             self._pending_connect()
 
     def _pending_connect(self):
+        waiting.moved()
         if self._timeout_ms == 0:
             raise OSError(native(_EINPROGRESS))
         limit = _CONNECT_MS if self._timeout_ms < 0 else self._timeout_ms
@@ -307,11 +308,13 @@ class socket(io.IOBase):
             out.extend(piece)
 
     def _heard(self, size):
+        waiting.moved()
         state = shared.S
         state.rx_bytes += size
         state.rx_us += (size + _FRAME_BYTES) * 8000 // power.board["radio"]["phy_kbit_s"]
 
     def _said(self, size):
+        waiting.moved()
         state = shared.S
         state.tx_bytes += size
         state.tx_us += (size + _FRAME_BYTES) * 8000 // power.board["radio"]["phy_kbit_s"]

@@ -91,7 +91,7 @@ def update():
         elif _lost_ms < 0:
             _lost_ms = now
         elif now - _lost_ms >= _SEEN_MS:
-            _lose()
+            lose()
     elif now >= _due_ms and _tries_again():
         _begin()
     holes.set(not carries())
@@ -155,7 +155,8 @@ def _finish():
         _set(JOINED)
 
 
-def _lose():
+def lose():
+    """The access point does not know this station any more."""
     global _due_ms
     _due_ms = clock.now_ms() + _RETRY_MS
     _set(FAILED)

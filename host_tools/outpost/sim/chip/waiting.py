@@ -1,15 +1,27 @@
 """Waiting for a descriptor of the host in virtual time.
 
-In fast mode real data may be on its way from a real peer, so every real millisecond of silence
-counts for `fast_rate` virtual ones; time jumps freely only where nothing real can happen.
+In fast mode real data may be on its way from a real peer.  For `_ANSWER_MS` after the last byte
+moved, a real millisecond is a virtual one, so a round trip takes (and is metered as) what it took;
+after that each millisecond of silence counts for `fast_rate`.  Time jumps freely only where
+nothing real can happen.
 """
+
+import time as _host
 
 from . import clock, libc, shared
 
 GRACE_MS = 1
+_ANSWER_MS = 50
 SLICE_MS = 250  # pins and radio conditions set by the runner are seen at least this often
 IN, OUT, ERR, HUP = 1, 4, 8, 16
 _pollfd = bytearray(8)
+_moved_at = 0
+
+
+def moved():
+    """Bytes went in or out just now."""
+    global _moved_at
+    _moved_at = _host.ticks_ms()
 
 
 def ready(fd, events, timeout_ms):
@@ -40,6 +52,8 @@ def until_ready(fd, events, timeout_ms):
 
 
 def pace(left):
-    """A real grace has passed in silence: let virtual time follow it."""
+    """A real grace has passed in silence: let virtual time run ahead of it."""
+    if _host.ticks_diff(_host.ticks_ms(), _moved_at) < _ANSWER_MS:
+        return
     limit = GRACE_MS * shared.S.fast_rate
     clock.jump(max(0, clock.until_next(limit if left < 0 else min(left, limit))))

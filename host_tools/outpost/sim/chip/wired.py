@@ -102,5 +102,8 @@ def _solder_spi(part, config):
 
 
 def _model(name):
-    module = __import__("chip.sensors." + name, None, None, ("Part",))
-    return module.Part
+    """A part of the catalogue, else of the product's own models."""
+    try:
+        return __import__("chip.sensors." + name, None, None, ("Part",)).Part
+    except ImportError:
+        return __import__("models." + name, None, None, ("Part",)).Part
