@@ -1,4 +1,4 @@
-"""loader.trust: signatures, roles, roots, heads, releases, commands; each reason by the device's code.
+"""loader.trust: signatures, roles, roots, heads, releases, commands; by the device's own code.
 
 Documents are signed with toykeys, which both interpreters can make; tests/host does it again with
 real keys, and has an independent implementation judge them.
@@ -432,8 +432,8 @@ class TestRelease(unittest.TestCase):
 
     def test_paths(self):
         for path in (
-            "/etc/x", "../x", "a/../b", "a/./b", "./a", "a//b", "a/", "", ".hidden", "a/.b", "a\\b",
-            "a b", "a\0b", "\u00fc", "manifest.cose", "seal", "x" * 65, "a:b", "a~",
+            "/etc/x", "../x", "a/../b", "a/./b", "./a", "a//b", "a/", "", ".hidden", "a/.b",
+            "a\\b", "a b", "a\0b", "\u00fc", "manifest.cose", "seal", "x" * 65, "a:b", "a~",
         ):  # fmt: skip
             files = {"node/main.mpy": b"", path: b""}
             self.assertEqual((path, self.refused(files=files)), (path, "path"))
