@@ -214,9 +214,15 @@ def best_of(count: int, *command: str) -> float:
 
 
 def test_help_is_quick() -> None:
-    """150 ms on an idle machine; here in relation to what click alone costs on this one, now."""
-    click_s = best_of(5, sys.executable, "-c", "import click, json")
-    assert best_of(5, OUTPOST, "--help") < max(0.150, 2.5 * click_s)
+    """150 ms on an idle machine; here in relation to what click alone costs on this one, now.
+
+    The two are run in turn, so that a busy second is a busy second for both.
+    """
+    click_s, help_s = 1e9, 1e9
+    for _ in range(12):
+        click_s = min(click_s, best_of(1, sys.executable, "-c", "import click, json"))
+        help_s = min(help_s, best_of(1, OUTPOST, "--help"))
+    assert help_s < max(0.150, 2.5 * click_s)
 
 
 def test_doctor_in_this_checkout(outpost: Outpost) -> None:
