@@ -7,6 +7,8 @@ document costs bounded stack and heap. Floats and tags are left out on purpose: 
 COSE's one tag is stripped by `trust`.
 """
 
+import hashlib
+
 from micropython import const
 
 from loader import layout
@@ -22,6 +24,11 @@ class VerifyError(Exception):
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
+
+
+def sha256(data: "layout.Buffer") -> bytes:
+    """SHA-256 in one go."""
+    return hashlib.sha256(data).digest()
 
 
 def refuse(wrong: object, code: str, detail: str = "") -> None:

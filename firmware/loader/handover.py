@@ -2,21 +2,27 @@
 
 Owns evidence, notes, and the order of writes. Every method leaves the flash in a state that boots,
 wherever the power is cut: one rename is one decision, and what must be true before it has been
-written and verified before it.
+written and verified before it. The application keeps this module in memory: the modules and keys
+that verify are loaded by the methods that need them, and may be forgotten in between.
 """
 
 import os
 
 from micropython import const
 
-from loader import layout, record, slots, trust
+from loader import layout, record
 from loader.cbor import VerifyError, refuse
-from loader.choose import choose
 
 _MAX_FAILED = const(8)  # releases remembered as failed; the oldest is forgotten
 _MAX_HEADS = const(4)  # head names whose sequence is remembered
 _RAN = ("version", "digest", "tries")  # of the evidence: what ran
 _MAX_EVIDENCE = const(4)  # pieces of evidence kept; the oldest is dropped
+
+
+def _verifier() -> "layout.Item":
+    from loader import slots
+
+    return slots
 
 
 class Boot:
@@ -40,23 +46,25 @@ class Boot:
     def __init__(self, base: str, device: "layout.Map", cause: str, reason: str) -> None:
         self.base = base  # "" on a device; tests put the filesystem elsewhere
         self.device = device
-        self.cause = cause
-        self.reason = reason
+        self.cause, self.reason = cause, reason
         self.record = record.load(base + layout.RECORD)
         self.secret = record.read(base + layout.SECRET)
         self.watchdog: "layout.Item" = None
         self.reset: "layout.Item" = None
-        self.trial = False
-        self.tries = 0
+        self.trial, self.tries = False, 0
         self.mode = self.version = ""
         self.digest = b""
         self.release: "layout.Map" = {}
         self._use(1)
+
+    @property
+    def root(self) -> "layout.Item":
         try:
-            self.root = trust.stored_root(record.read(base + layout.ROOT))
+            # read each time: its keys are several kB that would stay on the heap
+            return _verifier().trust.stored_root(record.read(self.base + layout.ROOT))
         except VerifyError:
             # nothing verifies, but a sealed slot still boots
-            self.root = {"version": 0, "roles": {role: [1, [], 0] for role in layout.ROLES}}
+            return {"version": 0, "roles": {role: [1, [], 0] for role in layout.ROLES}}
 
     def _use(self, index: int) -> None:
         self.index = index
@@ -67,6 +75,8 @@ class Boot:
 
     def select(self) -> bool:
         """Choose a slot, verify it, bring the record up to date; False if no slot can be run."""
+        from loader.choose import choose
+
         data = self.record
         trial = list(data["trial"])
         crashed = self.cause in ("watchdog", "hard")
@@ -97,20 +107,18 @@ class Boot:
 
     def _open(self) -> None:
         wake = self.cause == "deep_sleep"
-        release = slots.open_manifest(self.slot, self.root, self.secret, wake)
-        trust.check_release(release, self.facts())
+        release = _verifier().open_manifest(self.slot, self.root, self.secret, wake)
+        _verifier().trust.check_release(release, self.facts())
         runtime = release.get("runtime")
         refuse(runtime and runtime["build"] != self.device["build"], "runtime-running")
-        slots.check_files(self.slot, release)
+        _verifier().check_files(self.slot, release)
         del release["files"]  # several kB that would stay on the heap
         self.release = release
-        self.version = release["version"]
-        self.digest = release["digest"]
+        self.version, self.digest = release["version"], release["digest"]
 
     def _settle(self, mode: str, tries: int) -> None:
         """Write what has been decided, before anything of it is executed."""
-        self.mode = mode
-        self.trial = mode == "trial"
+        self.mode, self.trial = mode, mode == "trial"
         self.tries = tries * self.trial
         if self.trial:
             self.record["trial"][3] = tries
@@ -140,8 +148,7 @@ class Boot:
         data["floor"] = max(data["floor"], [self.facts()["era"], self.release["epoch"]])
         data["trial"] = []
         self._save()  # all of it or nothing of it
-        self.mode = "confirmed"
-        self.trial = False
+        self.mode, self.trial = "confirmed", False
 
     def plan_reset(self, reason: str) -> None:
         """Say why the next reset happens: else it reads as a fault.
@@ -152,8 +159,7 @@ class Boot:
 
     def fail(self, cause: str, stage: str, text: str) -> None:
         """Note a fault of this release ("exception", "unhealthy"); then reset, and it counts."""
-        ran = (self.version, self.digest, self.tries + self.trial)
-        self.add_evidence(ran, cause, stage, text)
+        self.add_evidence((self.version, self.digest, self.tries + self.trial), cause, stage, text)
         try:
             self.plan_reset(cause)
         except OSError:
@@ -187,24 +193,24 @@ class Boot:
 
     def accept_root(self, doc: "layout.Buffer") -> None:
         """Replace the trust root by the next one. What is installed stays bootable (see slots)."""
-        root = trust.next_root(self.root, doc)
+        _verifier().trust.next_root(self.root, doc)
         record.write(self.base + layout.ROOT, bytes(doc))
-        self.root = root
 
     def accept_head(
         self, doc: "layout.Buffer", name: str, now_s: "int | None" = None
-    ) -> "layout.Map":
+    ) -> "layout.Item":
         """The verified head, with "era" and "frozen"; its sequence is remembered at once."""
         heads = self.record["heads"]
-        head = trust.read_head(self.root, doc, name, heads.get(name) or [0, 0], now_s)
+        head = _verifier().trust.read_head(self.root, doc, name, heads.get(name) or [0, 0], now_s)
         # none is forgotten to make room: that would let an old head of it back in
         refuse(name not in heads and len(heads) >= _MAX_HEADS, "head-names")
         heads[name] = [head["era"], head["sequence"]]
         self._save()
         return head
 
-    def accept_release(self, doc: "layout.Buffer", digest: "bytes | None" = None) -> "layout.Map":
+    def accept_release(self, doc: "layout.Buffer", digest: "bytes | None" = None) -> "layout.Item":
         """The verified release, once it fits this device: to be asked before any flash write."""
+        trust = _verifier().trust
         release = trust.parse_release(trust.verify(self.root, "release", doc), digest)
         trust.check_release(release, self.facts())
         return release
@@ -219,7 +225,7 @@ class Boot:
         release = self.accept_release(doc, digest)
         digest = release["digest"]
         record.write(self.staging + "/" + layout.MANIFEST, bytes(doc))
-        slots.check_files(self.staging, release)
-        record.write(self.staging + "/" + layout.SEAL, slots.seal_of(self.secret, digest))
+        _verifier().check_files(self.staging, release)
+        record.write(self.staging + "/" + layout.SEAL, _verifier().seal_of(self.secret, digest))
         self.record["trial"] = [1 - self.index, digest, release["version"], 0, 0]
         self._save()

@@ -8,7 +8,7 @@ confirmation moves slot, floor and trial in the same rename.
 
 import os
 
-from loader import cbor, layout, trust
+from loader import cbor, layout
 
 
 def read(path: str) -> bytes:
@@ -34,7 +34,7 @@ def read_map(path: str) -> "layout.Item":
     data = read(path)
     try:
         # eight bytes of SHA-256 in front: found damaged, not proven genuine
-        cbor.refuse(data[:8] != trust.sha256(data[8:])[:8], "field")
+        cbor.refuse(data[:8] != cbor.sha256(data[8:])[:8], "field")
         return cbor.decode(data[8:])
     except cbor.VerifyError:
         return None
@@ -43,7 +43,7 @@ def read_map(path: str) -> "layout.Item":
 def write_map(path: str, value: "layout.Item") -> None:
     """Store a value so that damage to it is found."""
     body = cbor.encode(value)
-    write(path, trust.sha256(body)[:8] + body)
+    write(path, cbor.sha256(body)[:8] + body)
 
 
 def load(path: str) -> "layout.Map":

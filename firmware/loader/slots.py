@@ -15,7 +15,7 @@ import os
 from micropython import const
 
 from loader import layout, record, trust
-from loader.cbor import VerifyError, refuse
+from loader.cbor import VerifyError, refuse, sha256
 
 _BUFFER_BYTES = const(2048)  # read at a time
 _DIRECTORY = const(0x4000)  # in the mode of os.stat
@@ -25,7 +25,7 @@ def seal_of(secret: bytes, digest: bytes) -> bytes:
     """HMAC-SHA256 (RFC 2104) of a manifest's digest under the device's secret of 32 bytes."""
     message = digest
     for pad in (0x36, 0x5C):
-        message = trust.sha256(bytes([b ^ pad for b in secret + bytes(32)]) + message)
+        message = sha256(bytes([b ^ pad for b in secret + bytes(32)]) + message)
     return message
 
 
@@ -37,7 +37,7 @@ def open_manifest(slot: str, root: "layout.Map", secret: bytes, wake: bool) -> "
     doc = record.read(slot + "/" + layout.MANIFEST)
     refuse(not doc, "slot-empty", slot)
     payload = trust.unwrap("release", doc)[0]
-    seal = seal_of(secret, trust.sha256(payload))
+    seal = seal_of(secret, sha256(payload))
     # an attacker who could time this comparison is already executing on the device
     sealed = record.read(slot + "/" + layout.SEAL) == seal
     revoked = False

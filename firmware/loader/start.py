@@ -11,7 +11,7 @@ import sys
 
 from micropython import const
 
-from loader import cbor, layout, record, trust
+from loader import cbor, layout, record
 from loader.handover import Boot
 
 _TRACE_BYTES = const(1000)  # kept of a traceback: its end
@@ -78,7 +78,7 @@ def run(base: str = "") -> None:
     sys.path[:] = [".frozen", base + layout.HOME]
     if len(record.read(base + layout.SECRET)) != 32:
         # made once; RP2's urandom is raw oscillator bits: condense many of them
-        record.write(base + layout.SECRET, trust.sha256(os.urandom(1024) + machine.unique_id()))
+        record.write(base + layout.SECRET, cbor.sha256(os.urandom(1024) + machine.unique_id()))
     boot = Boot(base, device_facts(base), *reset_cause(base, hardware_cause(machine)))
     boot.reset = machine.reset
     ready = boot.select()

@@ -12,7 +12,7 @@ import hashlib
 from micropython import const
 
 from loader import cbor, layout
-from loader.cbor import check, encode, kinds, refuse
+from loader.cbor import check, encode, kinds, refuse, sha256
 
 # PS256 is RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes (RFC 8230, RFC 8017)
 _KEY_BYTES = const(384)  # RSA-3072: modulus and signature
@@ -32,11 +32,6 @@ _RELEASE = const(
 )
 _RUNTIME = const("board str build str mpy int micropython list size int sha256 bytes chunks str")
 _OPS = const("device str id str command str expires int")
-
-
-def sha256(data: "layout.Buffer") -> bytes:
-    """SHA-256 in one go."""
-    return hashlib.sha256(data).digest()
 
 
 # --- COSE_Sign

@@ -56,7 +56,7 @@ class TestFiles(unittest.TestCase):
 
     def test_a_map_that_is_not_cbor(self):
         body = b"\xff"
-        self.box.write("/file", record.trust.sha256(body)[:8] + body)
+        self.box.write("/file", record.cbor.sha256(body)[:8] + body)
         self.assertIsNone(record.read_map(self.path))
 
     def test_defaults(self):
