@@ -119,7 +119,7 @@ def _rate(bench: Bench, port: int, tls: bool, qos: int, window: int) -> None:
     best: dict[str, float] = {}
     for _ in range(bench.rounds):
         for who in ("floor", *bench.clients):
-            count = 10000 if who != "peer" else 60
+            count = (10000 if qos else 30000) if who != "peer" else 60
             settings = {"qos": qos, "window": window, "count": count}
             took_us = bench.need(who, "rate", port, tls, **settings)
             best[who] = max(best.get(who, 0), count * 1e6 / took_us)

@@ -84,6 +84,8 @@ class Floor:
         else:
             for _ in range(count):
                 sock.write(packet)
+            sock.write(publish_packet(1))  # the broker has all when it acknowledges this
+            sock.readinto(ack)
         return time.ticks_diff(time.ticks_us(), started)
 
     def publish(self, qos):
@@ -122,13 +124,17 @@ class Source:
     def __init__(self, qos, count):
         self.qos = qos
         self.left = self.missing = count
+        self.zero = not qos
 
     def pull(self, connection):
         while self.left and connection.publish("telemetry", PAYLOAD, self.qos):
             self.left -= 1
+        if not self.left and not self.qos and self.missing:
+            if connection.publish("telemetry", PAYLOAD, 1):
+                self.qos = 1  # the broker has all when it acknowledges this
 
     def acked(self, token):
-        self.missing -= 1
+        self.missing -= self.missing if self.zero else 1
 
 
 def our_connection(window=8):
@@ -167,7 +173,7 @@ async def our_rate(qos, window, count):
     connection.add_source(source)
     started = time.ticks_us()
     connection.kick()
-    while source.missing if qos else source.left or connection.session.output():
+    while source.missing:
         await asyncio.sleep_ms(1)
         connection.kick()
     took = time.ticks_diff(time.ticks_us(), started)

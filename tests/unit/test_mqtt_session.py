@@ -47,7 +47,7 @@ def events(session, data, step=0):
         piece = bytearray(data[at : at + step])
         session.feed(piece, len(piece))
         event = session.next_event()
-        while event or session.stalled:
+        while event or session.more:
             if event == ACKED:
                 seen.append(("acked", session.window.token))
             elif event == MESSAGE:

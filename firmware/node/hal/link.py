@@ -109,6 +109,10 @@ class Link:
 
     def waiting(self, ms: int = 0) -> bool:
         """Whether the socket has something to read, or gets it within `ms`, blocking so long."""
+        if self._mask == _POLLIN:  # the hot path
+            for _ in self._poll.ipoll(ms):
+                return True
+            return False
         return self._ready(_POLLIN, ms) != 0
 
     def close(self) -> None:

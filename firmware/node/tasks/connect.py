@@ -263,10 +263,10 @@ class Connection:
         """Read, write, pull, without waiting. True when there may be more to read."""
         session = self.session
         received = self._received
-        moved = session.stalled
+        moved = session.more
         if moved:
             self._events()
-        if not session.stalled:
+        if not session.more:
             count = self._link.recv_into(received)
             if count is not None:
                 if not count:
@@ -276,15 +276,14 @@ class Connection:
                 self._events()
         if self.connected:
             self._pull()
-        self._flush()
+        if self._live:
+            self._write()
         return moved
 
     def _pull(self) -> None:
         self._pulling = True
-        window = self.session.window
         for source in self._sources:
-            if window.count < window.limit:
-                source.pull(self)
+            source.pull(self)
         self._pulling = False
 
     def _flush(self) -> None:
@@ -302,10 +301,9 @@ class Connection:
 
     def _write(self) -> None:
         session = self.session
-        link = self._link
         count = session.output()
         while count:
-            took = link.send(session.out, session.out_at, count)
+            took = self._link.send(session.out, session.out_at, count)
             if not took:
                 return
             session.wrote(took)
@@ -319,13 +317,15 @@ class Connection:
                 self.acks += 1
                 for source in self._sources:
                     source.acked(session.window.token)
+                if not session.more:
+                    return
             elif event == MESSAGE:
                 self._message(session)
             elif event == CONNECTED:
                 self._opened(session)
             elif event == SUBSCRIBED:
                 self.sub_refused += session.reason
-            elif not session.stalled:
+            elif not session.more:
                 return
             else:  # replies fill the queue: write some before more is taken in
                 self._flush()

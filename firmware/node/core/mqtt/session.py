@@ -59,8 +59,8 @@ class Session:
         self.out: bytearray | bytes = b""
         self.out_at = self.out_left = 0
         self._begun = False  # some of `out` was written
-        # next_event() stopped because replies wait: write them, then call it again.
-        self.stalled = False
+        # Call next_event() again. If that was NOTHING, because replies wait: write them first.
+        self.more = False
         self._in: bytearray = self.reader.body
         self._at = self._end = 0
         self._rx = self._tx = False  # since the last tick
@@ -83,7 +83,7 @@ class Session:
         self.out_left = 0
         self._begun = False
         self._at = self._end = 0
-        self.stalled = False
+        self.more = False
         self.reader.reset()
         self.state = _OPENING
         self._rx_ms = self._tx_ms = self._moved_ms = now
@@ -118,7 +118,7 @@ class Session:
             self._take_control()
         elif self.state == _OPEN:
             window = self.window
-            if window.take():
+            if (window.sent < window.count or window.loose) and window.take():
                 self.out = window.arena
                 self.out_at = window.at
                 self.out_left = window.left
@@ -155,12 +155,13 @@ class Session:
                 self._at = at + 4
                 if self.window.acked(buf[at + 2] << 8 | buf[at + 3]):
                     self.reason = 0
+                    self.more = end - at > 4
                     return ACKED
                 self.strays += 1
                 at += 4
         if at < end:
             return self._next(buf, at, end)
-        self.stalled = False
+        self.more = False
         return NOTHING
 
     def _next(self, buf: bytearray, at: int, end: int) -> int:
@@ -170,8 +171,9 @@ class Session:
             if reader.ready:
                 event = self._packet()
                 if event:
+                    self.more = True
                     return event
-        self.stalled = at < end
+        self.more = at < end
         return NOTHING
 
     def tick(self, now: int) -> int:

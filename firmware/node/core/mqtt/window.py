@@ -55,23 +55,27 @@ class Window:
     ) -> bool:
         """Append one message, copying its payload; False when there is no room for it now."""
         count = self.count
-        if self._leaving or (count >= self.limit or self.loose if qos else self.sent < count):
-            return False
-        first = 0x32 if qos else 0x30
-        if retain:
-            first += 1
+        if qos:
+            if count >= self.limit or self.loose:
+                return False
+            first = 0x33 if retain else 0x32
+        else:
+            if self.sent < count or self._leaving or not self.open:
+                return False
+            first = 0x31 if retain else 0x30
         if topic.first != first or topic.size != len(payload):
             topic.prepare(len(payload), first, len(self.tail))
-            if topic.total > self.longest:
-                topic.size = -1
-                raise CallerError("too_large", len(payload))
-        at = self._place(topic.need)
-        if at < 0:
-            return False
+            self._check(topic)
+        if count:
+            at = self._place(topic.need)
+            if at < 0:
+                return False
+        else:
+            at = self._top if self.loose else 0
+            if self._size - at < topic.need:
+                return False
         total = topic.total
         if not qos:
-            if not self.open:
-                return False
             pack_into(topic.form, self.arena, at, topic.head, payload)
             if not self.loose:
                 self._loose_at = at
@@ -141,21 +145,32 @@ class Window:
 
     def acked(self, pid: int) -> bool:
         """PUBACK `pid`: its token is in `token`. False when no written entry has that id."""
-        k = 0
         i = self._first
-        begun = self.sent + self.taking
-        while k >= begun or self._pids[i] != pid or not pid:
-            k += 1
-            if k >= begun:
-                return False
+        sent = self.sent
+        if self._pids[i] == pid and sent:
+            self.moved = True
+            self.token = self._tokens[i]
+            self._pids[i] = self._tokens[i] = 0
+            i += 1
+            self._first = i = 0 if i == self._slots else i
+            self.count = count = self.count - 1
+            self.sent = sent - 1
+            if count and not self._pids[i]:
+                self._drop()
+            return True
+        return self._acked_late(pid)
+
+    def _acked_late(self, pid: int) -> bool:
+        """Not the oldest, or not wholly written as far as we know."""
+        for k in range(self.sent + self.taking):
             i = self._index(k)
-        self.token = self._tokens[i]
-        self._tokens[i] = 0
-        self._pids[i] = 0
-        self.moved = True
-        if not k:
-            self._drop()
-        return True
+            if self._pids[i] == pid and pid:
+                self.moved = True
+                self.token = self._tokens[i]
+                self._pids[i] = self._tokens[i] = 0
+                self._drop()
+                return True
+        return False
 
     def rewind(self, partly: bool) -> int:
         """A new link: everything is to be written again, in order. What was written before (or
@@ -196,44 +211,34 @@ class Window:
         self._lens[i] = len(packet)
 
     def _drop(self) -> None:
-        """The oldest entry leaves the ring, and those behind it that were only waiting."""
-        while True:
-            i = self._first + 1
-            self._first = i = 0 if i == self._slots else i
+        """Entries at the front that were acknowledged leave the ring."""
+        while self.count and not self._pids[self._first]:
+            self._first = self._index(1)
             self.count -= 1
             if self.sent:
                 self.sent -= 1
             else:
                 self.taking -= 1
-            if not self.count or self._pids[i]:
-                return
 
     def _index(self, k: int) -> int:
         i = self._first + k
         return i - self._slots if i >= self._slots else i
 
     def _place(self, need: int) -> int:
-        """Where `need` bytes fit into the ring; -1 when nowhere, now."""
-        if self.count:
-            at = self._top
-            bottom = self._offs[self._first]
-            if at <= bottom:
-                return at if bottom - at >= need else -1
-            if self._size - at >= need:
-                return at
-            if bottom < need or self.loose:
-                self._check(need)
-                return -1
-            return 0
-        at = self._top if self.loose else 0
+        """Where `need` bytes fit into the ring beside its entries; -1 when nowhere, now."""
+        at = self._top
+        bottom = self._offs[self._first]
+        if at <= bottom:
+            return at if bottom - at >= need else -1
         if self._size - at >= need:
             return at
-        self._check(need)
-        return -1
+        return 0 if bottom >= need and not self.loose else -1
 
-    def _check(self, need: int) -> None:
-        if need > self._size:
-            raise CallerError("too_large", need)
+    def _check(self, topic: Topic) -> None:
+        """A payload that can never be sent is the caller's fault, and is found out at once."""
+        if topic.need > self._size or topic.total > self.longest:
+            topic.size = -1
+            raise CallerError("too_large", topic.total)
 
     def _put_tail(self, end: int) -> None:
         start = end - len(self.tail)
