@@ -15,12 +15,14 @@ class NetworkTask:
     """Pumps the Wi-Fi policy with the radio.
 
     `radio` is `hal.wifi.Radio`; `uptime_ms` a function; `on_cache(cache)` is told the access
-    point worth remembering when it changes.
+    point worth remembering when it changes; `probe(beat)` asks whether a portal is in the way (a
+    coroutine function, needed when the policy was made with probe=True).
     """
 
     beat_ms = 30000
 
     def __init__(self, policy, radio, uptime_ms, log, on_cache=None) -> None:
+        self.probe = None
         self.policy = policy
         self._radio = radio
         self._uptime_ms = uptime_ms
@@ -38,7 +40,7 @@ class NetworkTask:
         was_up = False
         while True:
             beat()
-            self._step(policy, self._uptime_ms())
+            await self._step(policy, beat)
             if policy.up and not was_up:
                 self._joined(policy)
             elif was_up and not policy.up:
@@ -46,13 +48,32 @@ class NetworkTask:
             was_up = policy.up
             await asyncio.sleep_ms(_UP_POLL_MS if was_up else _POLL_MS)
 
-    def _step(self, policy, now_ms: int) -> None:
+    def pump(self) -> bool:
+        """One step, for a caller with a loop of its own; whether the network is up."""
+        policy = self.policy
+        was_up = policy.up
+        self._step(policy, self._uptime_ms())
+        if policy.up and not was_up:
+            self._joined(policy)
+        return policy.up
+
+    async def _step(self, policy, beat) -> None:
+        now_ms = self._uptime_ms()
         policy.status(self._radio.status(), now_ms)
         policy.tick(now_ms)
         action = policy.next_action()
         while action is not None:
-            self._act(policy, action, now_ms)
+            if action[0] == wifi.PROBE:
+                await self._ask_portal(policy, beat)
+            else:
+                self._act(policy, action, now_ms)
             action = policy.next_action()
+
+    async def _ask_portal(self, policy, beat) -> None:
+        code = wifi.PORTAL_UNKNOWN if self.probe is None else await self.probe(beat)
+        if code == wifi.PORTAL_CAPTIVE:
+            self._log.warning("wifi: a captive portal is in the way")
+        policy.portal(code, self._uptime_ms())
 
     def _act(self, policy, action, now_ms: int) -> None:
         verb, argument = action
@@ -99,6 +120,16 @@ class ClockTask:
                 wait_s = _SYNC_S if outcome == "ok" else 0 if outcome == "again" else _SYNC_RETRY_S
                 next_ms = self._uptime_ms() + wait_s * 1000
             await asyncio.sleep_ms(_UP_POLL_MS)
+
+    async def sync(self) -> bool:
+        """Ask now, for a caller with a loop of its own; a jump takes two servers' word."""
+        for turn in range(3):
+            if not self._servers:
+                return False
+            outcome = await self._ask(self._servers[turn % len(self._servers)])
+            if outcome == "ok":
+                return True
+        return False
 
     async def _ask(self, host: str) -> str:
         try:
