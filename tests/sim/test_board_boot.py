@@ -215,6 +215,25 @@ print('outlived')
     assert "outlived" not in board.lines
 
 
+def test_the_watchdog_bites_in_virtual_time(boards):
+    """Eight virtual seconds, not eight real ones; and a fed one never."""
+    program = """
+from machine import WDT
+import time
+w = WDT(timeout=8000)
+for _ in range(3):
+    time.sleep(7)
+    w.feed()
+print('fed')
+time.sleep(3600)
+"""
+    board = boards("rpi_pico_w", program, time="fast")
+    booted = board.wait_for("boot")
+    board.wait_for("line:fed")
+    bitten = board.wait_for("watchdog", timeout=3)
+    assert 29_000 <= bitten.world_ms - booted.world_ms < 29_500
+
+
 def test_sys_exit_is_a_soft_reset_and_an_exception_ends_in_the_repl(boards):
     board = boards("esp32_generic", steps("import sys; sys.exit()", "1/0"))
     board.wait_for("repl")

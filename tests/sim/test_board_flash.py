@@ -81,6 +81,47 @@ print('stored', bytes(check))
     assert board.state["flash_violations"] == 1
 
 
+@pytest.mark.parametrize(
+    ("at_op", "mode", "first", "second"),
+    [
+        (3, "lost", {0}, {0}),
+        (3, "torn", {255}, {0}),
+        (3, "after", {255}, {255}),
+        (3, "garbage", {255}, None),
+        (4, "lost", {255}, {255}),
+        (4, "torn", {0x0F}, {255}),
+        (4, "after", {0x0F}, {0x0F}),
+        (4, "garbage", {0x0F}, None),
+    ],
+)
+def test_what_a_cut_leaves_of_an_operation(boards, at_op, mode, first, second):
+    """Operation 3 erases a block of zeros, operation 4 programs it; None = neither."""
+    program = """
+import rp2
+flash = rp2.Flash()
+mark = bytearray(256)
+flash.readblocks(201, mark, 0)
+if mark[0] == 255:
+    flash.writeblocks(201, bytes(256), 0)
+    flash.writeblocks(200, bytes(4096), 0)
+    flash.writeblocks(200, b'\\x0f' * 4096)
+"""
+    board = boards("rpi_pico_w", program, start=False)
+    board.cut_power(at_op, mode)
+    board.start()
+    board.wait_for("power_cut")
+    block = _block(board, 200)
+    assert set(block[:2048]) == first
+    if second is None:
+        assert len(set(block[2048:])) > 10
+    else:
+        assert set(block[2048:]) == second
+
+
+def _block(board, number):
+    return board.flash_path.read_bytes()[number * 4096 : (number + 1) * 4096]
+
+
 def test_rp2_reformats_what_it_cannot_mount(boards):
     board = boards("rpi_pico_w", "print('here')", start=False)
     with board.flash_path.open("r+b") as flash:

@@ -18,6 +18,7 @@ from outpost.errors import OutpostError
 from outpost.sim.chip import layout
 from outpost.sim.console import LineSplitter, ReplPort
 from outpost.sim.director import Director
+from outpost.sim.scenario import Happening
 from outpost.sim.supply import BootLedger, ending
 from outpost.sim.vm import ChipProcess, chip_library, spawn
 
@@ -28,7 +29,7 @@ _overheads: dict[tuple[str, str, str], int] = {}
 _FIRST_GUESS = 160_000
 _CUT_OFF_MS = 1000
 _PANIC_LIMIT = 20
-# What a scenario's event makes of a sleep.
+# The reset that a scenario's event is.
 _WAKES = {"power_cycle": "power_on", "brown_out": "brownout", "press_reset": "external"}
 # The chip wrote its own last time before it ended in one of these ways.
 _CLOSED_BY_CHIP = ("reset", "deepsleep", "soft", "bootloader")
@@ -205,7 +206,7 @@ class Bench:
         self._board.record("boot", kind)
         self.ledger.open(kind)
         if self._director:
-            self._director.boot()
+            self._arm_cuts(self._director.boot())
             self._check_over()
         self._asleep, self._booting = False, True
         self._chip.tell("boot")
@@ -237,13 +238,18 @@ class Bench:
         """The chip stands still at a change of the scenario."""
         if self._director is None:
             return
-        for event in self._director.sync(now_ms):
-            if event.what == "cut_power":
-                self._board.cut_power(event.argument or 1, event.mode)
-            else:
-                getattr(self._board, event.what)()
+        due = self._director.sync(now_ms)
+        self._arm_cuts(due)
+        for event in due:
+            if event.what in _WAKES:
+                self.ask(_WAKES[event.what], _CUT_OFF_MS if event.what == "power_cycle" else 0)
         self._check_over()
         self._board.state["sync_count"] += 1
+
+    def _arm_cuts(self, due: list[Happening]) -> None:
+        for event in due:
+            if event.what == "cut_power":
+                self._board.cut_power(event.argument or 1, event.mode)
 
     def _check_over(self) -> None:
         if self._director and self._director.over:
@@ -271,9 +277,6 @@ class Bench:
         if self._director:
             asked, due = self._director.sleep(asked)
             kind = next((_WAKES[event.what] for event in due if event.what in _WAKES), kind)
-            for event in due:
-                if event.what == "cut_power":
-                    self._board.cut_power(event.argument or 1, event.mode)
         self.ledger.pass_time("deep_sleep", asked)
         self._boot(kind)
 

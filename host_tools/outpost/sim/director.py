@@ -27,10 +27,11 @@ class Director:
         board.state["drift_ppm"] = scenario.drift_ppm
         self.over = False
 
-    def boot(self) -> None:
+    def boot(self) -> list[Happening]:
         """The chip is about to boot: its clock stands at the boot's own world time."""
-        self._apply(self._board.state.wide("boot_world_ms"))
+        due = self._apply(self._board.state.wide("boot_world_ms"))
         self._arm(self._board.state.wide("boot_world_ms"))
+        return due
 
     def sync(self, now_ms: int) -> list[Happening]:
         """The chip has come to a change, `now_ms` after its boot; -> what must happen to it."""
@@ -46,7 +47,6 @@ class Director:
         if not due:
             return asked_ms, []
         first_s = due[0].at_s
-        self._last_s = first_s
         return max(0, first_s * 1000 - begin_ms), [e for e in due if e.at_s == first_s]
 
     def _apply(self, world_ms: int) -> list[Happening]:
