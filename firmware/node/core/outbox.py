@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EVENT = const(1)
 TELEMETRY = const(0)
 _ENOSPC = const(28)
+_EIO = const(5)
 _TOKEN_FIRST = const(0x4000)  # tokens of this source: other sources of a connection stay below
 _TOKEN_LAST = const(0x7FFF)
 _STATE_VERSION = const(1)
@@ -222,23 +223,25 @@ class Outbox:
         return self._config.folder + "/state"
 
     def _save(self) -> None:
-        if self._write_state():
+        done = self._write_state()
+        if done == 0:
             self._sweep()
-        elif self._sweep() and self._write_state():
-            # No room even for the state: a segment had to go first. A cut in between would have
-            # cost the accounts that segment, never the queue.
-            self.errors -= 1
+        elif done == _ENOSPC and self._sweep():
+            # No room even for the state: a segment had to go first. A cut in between costs the
+            # accounts that segment, never the queue.
+            self._write_state()
 
-    def _write_state(self) -> bool:
+    def _write_state(self) -> int:
+        """0, or the errno with which the filesystem refused it."""
         body = cbor.encode([_STATE_VERSION, self._telemetry.state(), self._events.state()])
         crc = binascii.crc32(body) & 0xFFFFFFFF
         try:
             self._storage.write_atomic(self._state_path, body + crc.to_bytes(4, "big"))
-        except OSError:
+        except OSError as error:
             self.errors += 1
-            return False
+            return error.errno or _EIO
         self._unsaved = 0
-        return True
+        return 0
 
     def _sweep(self) -> bool:
         try:

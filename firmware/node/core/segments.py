@@ -138,6 +138,9 @@ class Lane:
             while self.segments and self.segments[-1].number >= segment.first:
                 self._storage.remove(self.path(self.segments.pop()))
             self.segments.append(segment)
+        # A file that was created and never closed is empty: the cut came before its first record.
+        while self.segments and self.load(self.segments[-1].number) == 0:
+            self._storage.remove(self.path(self.segments.pop()))
 
     def _find_tail(self) -> None:
         """Walk the last segment to its end; a damaged one is not written to again."""
