@@ -68,17 +68,17 @@ class Link:
     async def start(self, buf, off: int, size: int) -> int:
         """Send the first bytes, completing the TLS handshake with them, before open()'s deadline.
         Returns how many were taken, at least one."""
-        while True:
-            self._before_blocking()
-            try:
+        try:
+            while True:
+                self._before_blocking()
                 count = self.send(buf, off, size)
+                if count:
+                    return count
                 self._check_deadline("handshake_timeout")
-            except BaseException:
-                self.close()
-                raise
-            if count:
-                return count
-            await asyncio.sleep_ms(_POLL_MS if not self._ready(select.POLLIN) else 0)
+                await asyncio.sleep_ms(0 if self._ready(_POLLIN) else _POLL_MS)
+        except BaseException:  # cancelled too
+            self.close()
+            raise
 
     def send(self, buf, off: int = 0, size: int = -1) -> int:
         """Write from buf[off:off+size]; how many bytes the link took, 0 when it is full."""
