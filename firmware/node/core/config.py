@@ -5,6 +5,8 @@ of the channel, from the driver's CHANNELS):
 
     {"product": str,
      "telemetry": {"mode": "powered"|"battery", "sample_s", "publish_s", "heartbeat_s", ["batch"]},
+     "battery": {"capacity_mah", "target_days", "low_mv", "critical_mv", "awake_s", "connect_every",
+                 "sync_s", ["column"]},
      "outbox": {"max_kib", "policy": "oldest"|"thin", ["keep", "flush_s"]},
      "sensors": [{"name", "driver", "bus", ["address"], ["pin"], ["options": {}],
                   ["calibration": {channel: [gain_ppm, offset]}]}, ...],
@@ -82,6 +84,20 @@ class FilterConfig:
         self.every_sample = not (self.deadband or self.window or self.report_ms)
 
 
+class BatteryConfig:
+    """How a battery is spent (mode "battery" only). `column` measures it, empty: nothing does."""
+
+    def __init__(self, raw: "dict[str, Any]") -> None:
+        self.capacity_mah = _number(raw, "capacity_mah", 0, 0, 1000000)
+        self.target_days = _number(raw, "target_days", 0, 0, 36500)
+        self.low_mv = _number(raw, "low_mv", 0, 0, 60000)
+        self.critical_mv = _number(raw, "critical_mv", 0, 0, 60000)
+        self.awake_s = _number(raw, "awake_s", 20, 5, 300)
+        self.connect_every = _number(raw, "connect_every", 12, 1, 1000)
+        self.sync_s = _number(raw, "sync_s", _DAY_S, 600, 30 * _DAY_S)
+        self.column = _text(raw, "column", 64, "")
+
+
 class ProductConfig:
     """product.cbor, checked."""
 
@@ -98,6 +114,7 @@ class ProductConfig:
         self.outbox_policy = _choice(outbox, "policy", ("oldest", "thin"))
         self.outbox_keep = _number(outbox, "keep", 2, 2, 10)
         self.flush_ms = 1000 * _number(outbox, "flush_s", 300, 1, _DAY_S)
+        self.battery = BatteryConfig(_table(raw, "battery"))
         sensors = raw.get("sensors")
         if not isinstance(sensors, list) or not 0 < len(sensors) <= MAX_SENSORS:
             raise ConfigError("config-sensors")

@@ -86,6 +86,16 @@ class Sampler:
         return self.batcher.next_seq
 
     @property
+    def alarmed(self) -> bool:
+        """Whether an alarm waits to be told."""
+        return bool(self._alarms)
+
+    @property
+    def values(self) -> "list[int | None]":
+        """The last row, by column."""
+        return self._values
+
+    @property
     def capturing(self) -> bool:
         """Whether an alarm has asked for a row of every round, and for rounds at a high rate."""
         return self._capture > 0

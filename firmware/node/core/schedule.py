@@ -31,6 +31,12 @@ _FAILURE_CAP = const(8)
 _WEAK_DBM = const(-85)
 _LEARN = const(8)  # one eighth of each new cost goes into the estimate
 _MAX_STRETCH = const(8)
+_WAKE_GUESS_MS = const(500)  # until a wake has been measured
+_CONNECT_GUESS_MS = const(3000)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Plan:
@@ -62,6 +68,26 @@ class Plan:
         if not self.target_days or not self.capacity_mah:
             return None
         return self.capacity_mah * 1000 // (self.target_days * 24)
+
+
+def plan_for(product: "Any", board: "Any") -> Plan:
+    """The plan of a product (core.config.ProductConfig) on a board (boards/<board>.cbor)."""
+    battery, current = product.battery, board["current_ua"]
+    connecting_ua = current["active"] + current["radio_connecting"]
+    return Plan(
+        {
+            "interval_s": product.sample_ms // 1000,
+            "connect_every": battery.connect_every,
+            "awake_ms": battery.awake_s * 1000,
+            "capacity_mah": battery.capacity_mah,
+            "target_days": battery.target_days,
+            "low_mv": battery.low_mv,
+            "critical_mv": battery.critical_mv,
+            "sleep_ua": current["deep_sleep"],
+            "wake_uas": (board["wake_ms"] + _WAKE_GUESS_MS) * current["active"] // 1000,
+            "connect_uas": _CONNECT_GUESS_MS * connecting_ua // 1000,
+        }
+    )
 
 
 class Decision:

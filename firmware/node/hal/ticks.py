@@ -13,11 +13,14 @@ _EPOCH_S = _EPOCH_2000 if time.gmtime(0)[0] == 2000 else 0
 
 
 class Ticks:
-    """Uptime since boot. Ask at least once in six days (the supervisor does, every second)."""
+    """Uptime since boot. Ask at least once in six days (the supervisor does, every second).
 
-    def __init__(self) -> None:
+    `start_ms` is the uptime by now, for a boot that goes on after a sleep.
+    """
+
+    def __init__(self, start_ms: int = 0) -> None:
         self._last = time.ticks_ms()
-        self._uptime_ms = 0
+        self._uptime_ms = start_ms
 
     def uptime_ms(self) -> int:
         now = time.ticks_ms()

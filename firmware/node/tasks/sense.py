@@ -8,9 +8,11 @@ task are cancellation and our own bugs.
 import asyncio
 
 from micropython import const
-from node.core import outbox, quality
+from node.core import quality
 from node.drivers.sensor import NotReady, SensorError, channels, module_of
 
+_TELEMETRY = const(0)  # core.outbox's kinds: not imported, a wake may need no outbox
+_EVENT = const(1)
 _POLL_MS = const(5)
 _STEP_MS = const(1000)
 _SKIP_MAX = const(32)
@@ -66,6 +68,10 @@ class SenseTask:
         self.errors = {}
         self.rounds = 0
 
+    def attach(self, box) -> None:
+        """Give it its outbox late: a wake that keeps its batch in RTC memory needs none."""
+        self._box = box
+
     async def run(self, beat) -> None:
         next_ms = self._uptime_ms()
         while True:
@@ -87,8 +93,8 @@ class SenseTask:
             beat()
             self._hand_over()
 
-    def _hand_over(self) -> None:
-        """Close a batch that is due, move alarms to the outbox, let the outbox flush what is old."""
+    def take_events(self) -> None:
+        """Move alarms to the outbox."""
         now_ms = self._uptime_ms()
         offset_ms = self._offset_ms()
         unix_s = None if offset_ms is None else (offset_ms + now_ms) // 1000
@@ -96,7 +102,12 @@ class SenseTask:
             event = self._sampler.next_event(now_ms, unix_s)
             if event is None:
                 break
-            self._box.append(event, 1, outbox.EVENT, now_ms)
+            self._box.append(event, 1, _EVENT, now_ms)
+
+    def _hand_over(self) -> None:
+        """Close a batch that is due, move alarms to the outbox, let the outbox flush what is old."""
+        now_ms = self._uptime_ms()
+        self.take_events()
         if self._sampler.batcher.due(now_ms):
             self.close_batch()
         self._box.tick(now_ms)
@@ -106,7 +117,7 @@ class SenseTask:
         closed = self._sampler.batcher.close(self._offset_ms())
         if closed is not None:
             payload, rows = closed
-            self._box.append(payload, rows, outbox.TELEMETRY, self._uptime_ms())
+            self._box.append(payload, rows, _TELEMETRY, self._uptime_ms())
 
     # --- one round
 

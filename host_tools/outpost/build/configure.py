@@ -195,4 +195,6 @@ def board_map(board: Board) -> dict[str, Any]:
         "epoch": chip.epoch,
         "freq_mhz": [chip.freq.default_mhz, chip.freq.max_mhz],
         "quirks": quirks,
+        "current_ua": dict(vars(chip.current_ua)),
+        "wake_ms": chip.boot.deepsleep_wake_ms,
     }

@@ -66,6 +66,24 @@ TABLES: dict[str, dict[str, Key]] = {
         "heartbeat_s": Key(int, 10, _DAY_S, 60, about="seconds between heartbeats"),
         "batch": Key(int, 1, 120, 30, about="most samples in one batch"),
     },
+    "battery": {
+        "capacity_mah": Key(int, 0, 1000000, 0, about="usable charge of the battery"),
+        "target_days": Key(
+            int, 0, 36500, 0, about="days it has to last; 0: connect at every wake, whatever it costs"
+        ),
+        "low_mv": Key(int, 0, 60000, 0, about="below this voltage the budget is halved"),
+        "critical_mv": Key(
+            int, 0, 60000, 0, about="below this voltage it connects once a day, no more"
+        ),
+        "awake_s": Key(
+            int, 5, 300, 20, about="a wake never lasts longer, whatever Wi-Fi and broker do"
+        ),
+        "connect_every": Key(int, 1, 1000, 12, about="most wakes between two connections"),
+        "sync_s": Key(int, 600, 30 * _DAY_S, _DAY_S, about="seconds between questions for the time"),
+        "column": Key(
+            str, optional=True, about="the column (<sensor>_<channel>) that measures its voltage"
+        ),
+    },
     "outbox": {
         "max_kib": Key(int, 8, 4096, 64, about="KiB of flash for records not yet acknowledged"),
         "policy": Key(

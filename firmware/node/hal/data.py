@@ -1,0 +1,47 @@
+"""What the application keeps under /data, apart from what has a module of its own."""
+
+from loader import cbor
+
+_BOOTS = "/data/boots.cbor"
+
+
+def read_map(storage, path: str) -> dict:
+    """A CBOR map from flash; empty when it is missing or damaged."""
+    found = storage.read(path)
+    if not found:
+        return {}
+    try:
+        found = cbor.decode(found)
+    except cbor.VerifyError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def count_boot(storage) -> int:
+    """One more boot: its number."""
+    number = read_map(storage, _BOOTS).get("n", 0) + 1
+    storage.write_atomic(_BOOTS, cbor.encode({"n": number}))
+    return number
+
+
+def open_outbox(storage, product):
+    """The outbox as the product wants it, with what it holds found again."""
+    from node.core.outbox import Outbox, OutboxConfig
+
+    settings = OutboxConfig()
+    settings.segments = product.outbox_bytes // settings.segment_bytes
+    settings.policy = "thin" if product.outbox_policy == "thin" else "drop"
+    settings.keep = product.outbox_keep
+    settings.flush_ms = product.flush_ms
+    outbox = Outbox(storage, settings)
+    outbox.open()
+    return outbox
+
+
+def queue_permille(storage, product) -> int:
+    """How full the outbox is, by its segments on flash."""
+    from node.core.outbox import OutboxConfig
+
+    settings = OutboxConfig()
+    names = [name for name in storage.listdir(settings.folder) if name[0] == "t"]
+    return 1000 * len(names) * settings.segment_bytes // product.outbox_bytes
