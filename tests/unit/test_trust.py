@@ -55,13 +55,10 @@ class TestPss(unittest.TestCase):
         for value in (0, 1, self.key.n - 1, self.key.n, (1 << 3072) - 1):
             self.assertFalse(self.good(value.to_bytes(384, "big")))
 
-    def blocks(self):
+    def blocks(self, salt=None):
         """An encoded message, to be spoilt before the private operation."""
-        return bytearray(
-            pow(int.from_bytes(self.key.sign(b"message"), "big"), 65537, self.key.n).to_bytes(
-                384, "big"
-            )
-        )
+        signature = int.from_bytes(self.key.sign(b"message", salt), "big")
+        return bytearray(pow(signature, 65537, self.key.n).to_bytes(384, "big"))
 
     def test_encoded_message_spoilt(self):
         self.assertTrue(self.good(self.key.raw(bytes(self.blocks()))))
@@ -71,10 +68,15 @@ class TestPss(unittest.TestCase):
             self.assertFalse(self.good(self.key.raw(bytes(block))))
 
     def test_top_bit_of_the_encoded_message(self):
-        block = self.blocks()
-        block[0] |= 0x80
-        if int.from_bytes(bytes(block), "big") < self.key.n:
-            self.assertFalse(self.good(self.key.raw(bytes(block))))
+        # only a block below the modulus can be signed: look for one
+        tried = 0
+        for salt in range(60):
+            block = self.blocks(bytes([salt]) * 32)
+            block[0] |= 0x80
+            if int.from_bytes(bytes(block), "big") < self.key.n:
+                self.assertFalse(self.good(self.key.raw(bytes(block))))
+                tried += 1
+        self.assertGreater(tried, 0)
 
     def test_pkcs1_v15_is_not_taken(self):
         info = b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
@@ -169,6 +171,13 @@ class TestDocument(unittest.TestCase):
         self.assertEqual(self.refused(cbor.encode(good)), "cose-shape")  # no tag
 
     def test_too_large(self):
+        overhead = len(sign("release", bytes(7000), RELEASE)) - 7000
+        doc = sign("release", bytes(8192 - overhead), RELEASE)
+        self.assertEqual(len(doc), 8192)
+        self.assertIsNone(self.refused(doc))
+        self.assertEqual(
+            self.refused(sign("release", bytes(8193 - overhead), RELEASE)), "doc-size"
+        )
         self.assertEqual(self.refused(sign("release", bytes(8192), RELEASE)), "doc-size")
 
     def test_every_prefix(self):
@@ -204,6 +213,12 @@ class TestThreshold(unittest.TestCase):
         self.assertEqual(self.refused(98, RELEASE), "threshold")
         self.assertIsNone(self.refused(98, RELEASE, 99, 7))
         self.assertEqual(self.refused(98, 99), "signer")
+
+    def test_none_is_verified_beyond_the_threshold(self):
+        entries = [toykeys.entry("release", self.payload, key(seed)) for seed in (RELEASE, 6, 7)]
+        entries[2][2] = bytes(384)
+        doc = toykeys.assemble("release", self.payload, entries)
+        self.assertIsNone(reason(trust.verify, self.root, "release", doc))
 
     def test_one_bad_signature_is_one_too_many(self):
         entries = [toykeys.entry("release", self.payload, key(seed)) for seed in (RELEASE, 6)]
