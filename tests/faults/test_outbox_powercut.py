@@ -1,7 +1,7 @@
 """The outbox under power cuts: a workload on the VM over NOR flash, cut at every flash operation.
 
-The oracle (tests/faults/vm/outbox_sweep.py) knows what was taken, flushed and acknowledged: after a
-cut, or a cut and a second one during recovery, everything that was flushed is sent, was
+The oracle (tests/faults/vm/outbox_sweep.py) knows what was taken, flushed and acknowledged: after
+a cut, or a cut and a second one during recovery, everything that was flushed is sent, was
 acknowledged or is counted as dropped; what is lost was unflushed; nothing damaged is sent.
 """
 
@@ -38,9 +38,9 @@ def sweep(vm, policy, prog, mode, cuts="1:0:1", defect="none"):
 @pytest.mark.parametrize("mode", MODES)
 def test_sampled(vm, policy, mode):
     first = 1 + MODES.index(mode) * 3
-    runs, operations, violations = sweep(vm, policy, 256, mode, f"{first}:0:13")
+    runs, operations, violations = sweep(vm, policy, 256, mode, f"{first}:0:29")
     assert violations == []
-    assert operations > 100 and runs > operations // 14
+    assert operations > 100 and runs > operations // 30
 
 
 @pytest.mark.exhaustive
@@ -65,11 +65,11 @@ def test_a_second_cut_during_recovery(vm, policy, mode):
 @pytest.mark.parametrize(
     ("defect", "cuts"),
     [
-        ("remove-then-write", "1:0:3"),
-        ("tmp-remove-rename", "1:0:3"),
-        ("rewrite-in-place", "1:0:3"),
-        ("send-cursor", "100:0:3"),
-        ("sweep-first", "80:0:2"),
+        ("remove-then-write", "60:120:5"),
+        ("tmp-remove-rename", "60:120:5"),
+        ("rewrite-in-place", "60:120:5"),
+        ("send-cursor", "110:160:4"),
+        ("sweep-first", "80:140:4"),
     ],
 )
 def test_planted_defects_are_caught(vm, defect, cuts):

@@ -1,16 +1,15 @@
 """For the driver tests: a simulated chip's model on a bus with the API of `machine`, and a clock.
 
-The VM finds the models as the package `chip` (as on a simulated board), CPython inside `outpost.sim`.
+The VM finds the models as the package `chip` (as on a simulated board), CPython inside
+`outpost.sim`.
 """
 
 try:
     from chip import bus
-    from chip import sensors as _sensors
 
     _MODELS = "chip.sensors."
 except ImportError:
     from outpost.sim.chip import bus
-    from outpost.sim.chip import sensors as _sensors
 
     _MODELS = "outpost.sim.chip.sensors."
 

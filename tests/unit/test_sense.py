@@ -7,6 +7,7 @@ from node.core import outbox, quality, record
 from node.core.config import ProductConfig, schema_fields
 from node.core.sampler import Sampler
 from node.tasks import publish, sense
+from node.tasks import stations as finding
 from simulated_bus import I2C, Bench, bus
 from test_outbox import Files
 
@@ -41,12 +42,12 @@ class Rig:
         self.offset_ms = None
         self.box = outbox.Outbox(Files(), outbox.OutboxConfig("/o"))
         self.box.open()
-        columns = sense.columns_of(config)
+        columns = finding.columns_of(config)
         fields = schema_fields(config, lambda sensor: columns[config.sensors.index(sensor)])
         self.fields = fields
         self.schema = record.make_schema(fields)
         self.sampler = Sampler(config, columns, (record.schema_id(self.schema), 3))
-        self.stations = sense.open_stations(config, {"i2c0": self.bus})
+        self.stations = finding.open_stations(config, {"i2c0": self.bus})
         ports = (lambda: self.bench.now_ms, lambda: self.offset_ms, self.log)
         self.task = sense.SenseTask(config, self.stations, self.sampler, self.box, ports)
 
@@ -130,7 +131,8 @@ class TestSense(unittest.TestCase):
         rig.bus.recover = lambda: [rig.bus.lines.clock() for _ in range(9)]
 
         def each(now_ms):
-            rig.bench.world["fault"] = faults[now_ms // 60000 % 4] if now_ms % 120000 < 60000 else 0
+            bad = now_ms % 120000 < 60000
+            rig.bench.world["fault"] = faults[now_ms // 60000 % 4] if bad else 0
 
         rig.run(1200000, each)
         rig.bench.world["fault"] = 0
@@ -174,7 +176,8 @@ class TestSense(unittest.TestCase):
         filters = {"air_%s" % n: {"window": 4} for n in ("temperature", "humidity", "pressure")}
         rig = Rig(product(filters=filters))
         names = [field[0] for field in rig.fields]
-        self.assertEqual(names[:4], ["air_temperature" + s for s in ("", "_min", "_max", "_count")])
+        endings = ("", "_min", "_max", "_count")
+        self.assertEqual(names[:4], ["air_temperature" + ending for ending in endings])
         rig.run(14000)
         rig.bench.world["temperature_mc"] = 22000
         rig.run(60000)

@@ -1,7 +1,8 @@
 """Rows of a schema on their way to a packed batch, in RAM.
 
-A row gets the next sequence number of this boot when it is added. Rows carry uptime; the whole batch
-is dated when it is closed and the clock is known by then (`offset_ms` = Unix time - uptime).
+A row gets the next sequence number of this boot when it is added. Rows carry uptime; the whole
+batch is dated when it is closed and the clock is known by then (`offset_ms` = Unix time -
+uptime).
 """
 
 from node.core import record
@@ -10,7 +11,9 @@ from node.core import record
 class Batcher:
     """`limits` = (most rows, ms after which a batch is closed however full it is)."""
 
-    def __init__(self, schema_id: bytes, boot: int, columns: int, limits: "tuple[int, int]") -> None:
+    def __init__(
+        self, schema_id: bytes, boot: int, columns: int, limits: "tuple[int, int]"
+    ) -> None:
         self._most, self._age_ms = limits
         self._columns = columns
         self._batch = record.Batch(schema_id, boot, 0)

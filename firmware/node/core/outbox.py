@@ -1,14 +1,15 @@
 """The outbox: what the device has to say, kept on flash until the broker has it.
 
-Owns two lanes (`node.core.segments`): events, which go first and have segments of their own, and
+Owns two lanes (`node.core.lane`): events, which go first and have segments of their own, and
 telemetry. Nothing acknowledged is lost and nothing damaged is sent; what a power cut can take is
 what has not been flushed, at most `buffer_bytes` and `flush_ms` of it.
 
-A full lane gives way by its policy, and says how much: `drop` loses the oldest segment, `thin` keeps
-every `keep`-th sample of the oldest segments (`node.core.thin`) and drops only when there is nothing
-left to thin. `taken = delivered + dropped + queued` at all times; the head, with its counters, is
-persisted when a segment is finished, every `save_every` acknowledgements, and on `save()`. After a
-power cut at most that many records are sent twice; ingest drops them by (boot, seq).
+A full lane gives way by its policy, and says how much: `drop` loses the oldest segment, `thin`
+keeps every `keep`-th sample of the oldest segments (`node.core.thin`) and drops only when there
+is nothing left to thin. `taken = delivered + dropped + queued` at all times; the head, with its
+counters, is persisted when a segment is finished, every `save_every` acknowledgements, and on
+`save()`. After a power cut at most that many records are sent twice; ingest drops them by (boot,
+seq).
 """
 
 import binascii
@@ -16,7 +17,7 @@ import binascii
 from loader import cbor
 from micropython import const
 from node.core import thin
-from node.core.segments import Lane
+from node.core.lane import Lane
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ class Outbox:
         for index in range(2):
             self._lanes[index].open(states[index])
 
-    def append(self, payload: "Any", samples: int = 1, kind: int = TELEMETRY, now_ms: int = 0) -> bool:
+    def append(
+        self, payload: "Any", samples: int = 1, kind: int = TELEMETRY, now_ms: int = 0
+    ) -> bool:
         """Take a record; False when it could not be kept (then it is counted as dropped)."""
         lane = self._lanes[kind]
         if self._seal is not None:
@@ -133,7 +136,7 @@ class Outbox:
         return due_ms
 
     def flush(self) -> bool:
-        """Everything in RAM to flash: before a reset or a sleep. False when flash takes nothing."""
+        """Everything in RAM to flash, before a reset or a sleep. False: flash takes nothing."""
         done = [self._flush(lane) for lane in self._lanes]
         return all(done)
 
@@ -245,7 +248,7 @@ class Outbox:
 
     def _sweep(self) -> bool:
         try:
-            return any([lane.sweep() for lane in self._lanes])
+            return self._telemetry.sweep() | self._events.sweep()
         except OSError:
             self.errors += 1
             return False

@@ -1,4 +1,5 @@
-"""The packed batch: samples by column as zigzag-varint deltas, and the schema that gives them meaning.
+"""The packed batch: samples by column as zigzag-varint deltas, and the schema that gives them
+meaning.
 
 Wire format, version 1 (all varints are LEB128, least significant group first, shortest form only):
 
@@ -14,9 +15,10 @@ Wire format, version 1 (all varints are LEB128, least significant group first, s
     [quality]            per column runs (length, code) that cover the samples
     columns              per column zigzag: the first value, then differences
 
-A value that is missing (quality 1..7) takes part as a difference of 0. One batch has one encoding, so
-`encode(decode(x)) == x`; anything else is refused with a code. The decoder's work is bounded by the
-counts above, whatever the bytes say. A sample is (device, boot, seq): ingest drops duplicates by it.
+A value that is missing (quality 1..7) takes part as a difference of 0. One batch has one
+encoding, so `encode(decode(x)) == x`; anything else is refused with a code. The decoder's work is
+bounded by the counts above, whatever the bytes say. A sample is (device, boot, seq): ingest drops
+duplicates by it.
 """
 
 import hashlib
@@ -357,7 +359,7 @@ def make_schema(fields: "list[tuple[str, str, int]]") -> bytes:
 
 
 def read_schema(data: "bytes | bytearray | memoryview") -> "list[tuple[str, str, int]]":
-    """The columns (name, unit, exponent) of a schema.cbor; RecordError `schema-form` if it is not one."""
+    """The columns (name, unit, exponent) of a schema.cbor. RecordError `schema-form`."""
     try:
         document = cbor.decode(data)
     except cbor.VerifyError:

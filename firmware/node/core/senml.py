@@ -18,8 +18,8 @@ _NAME_REST = _NAME_FIRST + "-:./_"  # RFC 8428 section 4.5.1
 def expand(batch: "Batch", schema: "list[tuple[str, str, int]]") -> "list[Row]":
     """The records of `batch`, sample by sample in the schema's order.
 
-    `schema` is what `record.read_schema` returns. ValueError when it has another number of columns.
-    Times are ms since 1970 when `batch.dated`, else ms of uptime.
+    `schema` is what `record.read_schema` returns. ValueError when it has another number of
+    columns. Times are ms since 1970 when `batch.dated`, else ms of uptime.
     """
     if len(schema) != len(batch.columns):
         raise ValueError("schema-columns")
@@ -36,10 +36,7 @@ def is_name(name: str) -> bool:
     """Whether `name` may be a SenML name (RFC 8428 section 4.5.1)."""
     if not name or name[0] not in _NAME_FIRST:
         return False
-    for letter in name:
-        if letter not in _NAME_REST:
-            return False
-    return True
+    return all(letter in _NAME_REST for letter in name)
 
 
 def to_decimal(value: int, scale: int) -> str:
@@ -61,7 +58,7 @@ def to_json(batch: "Batch", schema: "list[tuple[str, str, int]]", base_name: str
     4.5.3 reads times below 2**28 s so): uptime minus the last sample's uptime.
     """
     base_ms = batch.times[0] if batch.dated else batch.times[-1]
-    parts = []
+    parts: list[str] = []
     for name, unit, time_ms, value, scale, _ in expand(batch, schema):
         if value is None:
             continue

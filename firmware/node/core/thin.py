@@ -8,13 +8,13 @@ and says in its name which ones those are, so recovery finishes what a power cut
 
 from node.core import frame as frames
 from node.core import record
-from node.core.segments import Segment
+from node.core.segment import Segment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from node.core.segments import Lane
+    from node.core.lane import Lane
 
 
 class _Output:
@@ -101,11 +101,13 @@ def _continues(one: record.Batch, other: record.Batch) -> bool:
     step = other.seq - one.seq_of(one.samples - 1)
     if not 0 < step <= 0xFFFF:
         return False
-    return (one.samples == 1 or one.stride == step) and (other.samples == 1 or other.stride == step)
+    return (one.samples == 1 or one.stride == step) and (
+        other.samples == 1 or other.stride == step
+    )
 
 
 def thin(lane: "Lane", storage: "Any", keep: int) -> int:
-    """Merge the `keep` oldest segments of the finest level; the samples lost, 0 if there are none."""
+    """Merge the `keep` oldest segments of the finest level; the samples lost, 0: none can."""
     run = lane.thinnable(keep)
     if not run:
         return 0

@@ -2,7 +2,8 @@
 
 Source: BME280 data sheet BST-BME280-DS002, revision 1.6 (September 2018): registers section 5.3,
 trimming parameters table 16, compensation formulas section 4.2.3 (32-bit temperature and humidity,
-64-bit pressure), measurement time section 9.1. BMP280: BST-BMP280-DS001, the same but for humidity.
+64-bit pressure), measurement time section 9.1. BMP280: BST-BMP280-DS001, the same but for
+humidity.
 
 One forced measurement per reading, oversampling 1 (section 3.5.1 "weather monitoring"). A BMP280,
 often sold as a BME280, is told by its id: its humidity is then `wrong-part`, the rest is good.
@@ -11,6 +12,7 @@ often sold as a BME280, is told by its id: its humidity is then `wrong-part`, th
 from struct import unpack_from
 
 from micropython import const
+
 from node.core import quality
 from node.drivers.sensor import NotReady, Sensor, SensorError, signed
 
@@ -135,7 +137,11 @@ class Driver(Sensor):
         self._trim = trim
 
     def read_into(self, out: "list[int]") -> None:
-        if self._trim is None or self._read_byte(_STATUS) & _BUSY or self._read_byte(_CTRL_MEAS) & 3:
+        if (
+            self._trim is None
+            or self._read_byte(_STATUS) & _BUSY
+            or self._read_byte(_CTRL_MEAS) & 3
+        ):
             raise NotReady
         data = self._read_register(_DATA, 8)
         pressure = data[0] << 12 | data[1] << 4 | data[2] >> 4

@@ -1,8 +1,8 @@
 """What every driver is: the port between the sense task and one chip.
 
-A driver module has the constant CHANNELS, ((name, SenML unit, decimal exponent), ...), and the class
-`Driver(bus, config)` derived from `Sensor`; `config` is a `node.core.config.SensorConfig`. A driver
-whose channels depend on its options has a function `channels(config)` as well.
+A driver module has the constant CHANNELS, ((name, SenML unit, decimal exponent), ...), and the
+class `Driver(bus, config)` derived from `Sensor`; `config` is a `node.core.config.SensorConfig`.
+A driver whose channels depend on its options has a function `channels(config)` as well.
 
 - The constructor does no I/O.
 - `start()` begins a measurement and returns the ms after which it is worth reading.

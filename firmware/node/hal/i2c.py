@@ -5,8 +5,9 @@ clocks. Nine of them end any byte, and a STOP leaves every part idle (UM10204, I
 specification, section 3.1.16).
 """
 
-import machine
 import time
+
+import machine
 
 _HZ = 100000
 _HALF_US = 5  # half a clock at 100 kHz

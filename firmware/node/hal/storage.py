@@ -85,16 +85,14 @@ class Storage:
 
     def _write(self, path: str, mode: str, data) -> None:
         try:
-            file = open(path, mode)
+            with open(path, mode) as file:
+                file.write(data)
         except OSError as error:
             if error.errno != _ENOENT:
                 raise
             self._make_folder(path)
-            file = open(path, mode)
-        try:
-            file.write(data)
-        finally:
-            file.close()
+            with open(path, mode) as file:
+                file.write(data)
 
     def _make_folder(self, path: str) -> None:
         """The folders above `path`, outermost first."""

@@ -38,11 +38,10 @@ class Broken(Storage):
         if self.defect == "rewrite-in-place":
             old = self.read(path) or b""
             self._make_folder(path)
-            file = open(path, "wb")
-            file.flush()
-            file.write(old)
-            file.write(data)
-            file.close()
+            with open(path, "wb") as file:
+                file.flush()
+                file.write(old)
+                file.write(data)
         else:
             Storage.append(self, path, data)
 
@@ -268,14 +267,14 @@ class Sweep:
         assert box.damaged == 0, "damaged"
         assert got == sorted(set(got)), "order"
         assert not got or got[-1] < story.appended + SAMPLES, "never taken"
-        assert box.depth == 0, "depth %d" % box.depth
-        assert depth == len(got), "queued %d, sent %d" % (depth, len(got))
+        assert box.depth == 0, f"depth {box.depth}"
+        assert depth == len(got), f"queued {depth}, sent {len(got)}"
         there = set(got) | story.acked
         if self.policy == "drop":
             # Whatever is missing from flash is older than everything that is there.
             oldest = got[0] if got else story.flushed
             for number in range(oldest, story.flushed):
-                assert number in there, "lost %d of %d" % (number, story.flushed)
+                assert number in there, f"lost {number} of {story.flushed}"
         else:
             reach = max(got) if got else -1
             assert reach >= story.flushed - 9 or story.flushed - 1 in there, "tail"
@@ -286,17 +285,17 @@ class Sweep:
         self.worst_again = max(self.worst_again, again)
         lost = len([n for n in range(story.flushed, story.appended) if n not in there])
         self.worst_lost = max(self.worst_lost, lost)
-        assert lost <= story.bound + SAMPLES, "unflushed %d" % lost
+        assert lost <= story.bound + SAMPLES, f"unflushed {lost}"
         # All that is not acknowledged is sent or was dropped, and the count agrees.
         self.accounts(story, box, got)
 
     def accounts(self, story, box, got):
         there = set(got) | story.acked
         missing = len([n for n in range(story.flushed) if n not in there])
-        assert missing <= box.dropped, "dropped %d, missing %d" % (box.dropped, missing)
+        assert missing <= box.dropped, f"dropped {box.dropped}, missing {missing}"
         if self.policy == "drop" and not story.twice:
             again = len(set(got) & story.acked)
-            assert again <= (_SAVE_EVERY + 1) * SAMPLES, "sent again: %d" % again
+            assert again <= (_SAVE_EVERY + 1) * SAMPLES, f"sent again: {again}"
 
 
 def main(policy, prog, mode, first, last, step, defect):

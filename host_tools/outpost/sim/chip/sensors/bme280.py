@@ -1,9 +1,9 @@
 """Model of a Bosch BME280 (BST-BME280-DS002 revision 1.6), or of a BMP280 by `variant`.
 
-World: temperature_mc (milli Cel), humidity_milli (milli %RH), pressure_pa. The conversion inverts the
-data sheet's floating-point formulas (section 8.1), not the driver's integer ones, by bisection.
-Trimming values are those of the BMP280 data sheet's worked example (BST-BMP280-DS001, section 3.12)
-and a real part's for humidity.
+World: temperature_mc (milli Cel), humidity_milli (milli %RH), pressure_pa. The conversion inverts
+the data sheet's floating-point formulas (section 8.1), not the driver's integer ones, by
+bisection. Trimming values are those of the BMP280 data sheet's worked example (BST-BMP280-DS001,
+section 3.12) and a real part's for humidity.
 """
 
 from struct import pack

@@ -1,18 +1,20 @@
 """One lane of the outbox: a queue of records in numbered segment files, its newest part in RAM.
 
-A segment is at most one erase block and is written in few appends, because littlefs copies the tail
-block of a file on each: one flush costs one erase however much it carries. A record lives at
+A segment is at most one erase block and is written in few appends, because littlefs copies the
+tail block of a file on each: one flush costs one erase however much it carries. A record lives at
 (segment, offset); what is in the RAM buffer already has the address where a flush will put it.
-Three cursors, head <= send <= tail: acknowledged up to head, handed out up to send, appended up to
-tail. What is acknowledged while still in the buffer never costs flash.
+Three cursors, head <= send <= tail: acknowledged up to head, handed out up to send, appended up
+to tail. What is acknowledged while still in the buffer never costs flash.
 
-The segments on flash are a short list (bounded by the outbox), so recovery reads the folder and two
-segments, whatever the backlog. The persisted `state()` is the truth about the head: it is written
-*before* a segment is removed, so that a power cut leaves garbage, never a gap in the accounts.
+The segments on flash are a short list (bounded by the outbox), so recovery reads the folder and
+two segments, whatever the backlog. The persisted `state()` is the truth about the head: it is
+written *before* a segment is removed, so that a power cut leaves garbage, never a gap in the
+accounts.
 """
 
 from micropython import const
 from node.core import frame as frames
+from node.core.segment import Segment, parse_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,33 +26,6 @@ if TYPE_CHECKING:
 _WINDOW = const(16)
 _MASK = const(0xFFFFFFFF)
 _LEVEL_MAX = const(8)  # 120 samples thinned by 2 nine times still fit a span
-
-
-class Segment:
-    """A file: `first` is the oldest number it stands for, `lost` the samples thinned out of it."""
-
-    def __init__(self, number: int, first: int = -1, level: int = 0, lost: int = 0) -> None:
-        self.number = number
-        self.first = number if first < 0 else first
-        self.level = level
-        self.lost = lost
-        self.size = -1  # not known until it has been read or written
-
-    def name(self, letter: str) -> str:
-        if self.level == 0:
-            return "%s%08x" % (letter, self.number)
-        return "%s%08x.%x.%x.%x" % (letter, self.number, self.first, self.level, self.lost)
-
-
-def parse_name(name: str) -> "Segment | None":
-    """The segment that `name` is the file of, or None: something a power cut has left."""
-    try:
-        numbers = [int(part, 16) for part in name[1:].split(".")]
-    except ValueError:
-        return None
-    if len(numbers) not in (1, 4):
-        return None
-    return Segment(*numbers)
 
 
 class _Sent:
@@ -108,7 +83,7 @@ class Lane:
     # --- recovery
 
     def open(self, state: "list[int] | None") -> None:
-        """Find the queue again; `state` is what `state()` gave before the power went, if anything."""
+        """Find the queue again; `state` is what `state()` gave before the power went, or None."""
         first = 0
         if state is not None:
             first = state[0]
@@ -405,7 +380,7 @@ class Lane:
             self._storage.remove(self.path(segment))
 
     def sweep(self) -> bool:
-        """Remove the files of finished segments once `state()` was saved; whether there were any."""
+        """Remove the files of finished segments once `state()` was saved; False: none."""
         swept = bool(self._garbage)
         while self._garbage:
             self._storage.remove(self._garbage[0])
