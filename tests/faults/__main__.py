@@ -14,78 +14,105 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import inputs, runner
 from .mutants import MUTANTS, SAMPLE, Mutant
-from .runner import ROOT, Job, Result
+from .runner import Failure, Job, Result
 
 _BLOCK = 4096
 _SHARES = 4  # of a sweep that one process would take minutes for
 
 
-def sweep_jobs(full: Path, small: Path) -> list[Job]:
+@dataclass(frozen=True)
+class Material:
+    """What all jobs of one run share: the inputs, by size, and a copy of the firmware."""
+
+    full: Path
+    small: Path
+    firmware: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> "Material":
+        keys = inputs.Keys()
+        full, small = inputs.make(folder, False, keys), inputs.make(folder, True, keys)
+        return cls(full, small, runner.snapshot(folder))
+
+    def job(self, size: str, scenario: str, board: str, share: str) -> Job:
+        return Job(getattr(self, size), scenario, board, share, self.firmware)
+
+
+def sweep_jobs(material: Material) -> list[Job]:
     """All single cuts on both geometries, all pairs on the small image, random ones on the
     full.
     """
+    job = material.job
     jobs = []
     for board in inputs.BOARDS:
         for scenario in inputs.SCENARIOS:
             for part in range(_SHARES):
-                jobs.append(Job(full, scenario, board, f"singles:{part}:{_SHARES}"))
-            jobs.append(Job(full, scenario, board, "random:1:60"))
-            jobs.append(Job(small, scenario, board, "singles:0:1"))
+                jobs.append(job("full", scenario, board, f"singles:{part}:{_SHARES}"))
+            jobs.append(job("full", scenario, board, "random:1:60"))
+            jobs.append(job("small", scenario, board, "singles:0:1"))
     for scenario in inputs.SCENARIOS:
         for part in range(_SHARES * 2):
-            jobs.append(Job(small, scenario, inputs.BOARDS[0], f"pairs:{part}:{_SHARES * 2}"))
+            share = f"pairs:{part}:{_SHARES * 2}"
+            jobs.append(job("small", scenario, inputs.BOARDS[0], share))
     return jobs
 
 
-def quick_jobs(full: Path, small: Path) -> list[Job]:
-    """A sample: another one of the operations of each story, a few pairs and random lives."""
-    jobs = [
-        Job(small, name, board, "singles:1:9")
-        for name in inputs.SCENARIOS
-        for board in inputs.BOARDS
-    ]
-    jobs += [Job(full, name, inputs.BOARDS[0], "singles:3:60") for name in inputs.SCENARIOS]
-    jobs.append(Job(full, "update", inputs.BOARDS[1], "random:2:10"))
-    jobs.append(Job(small, "update", inputs.BOARDS[0], "pairs:7:40"))
+def quick_jobs(material: Material) -> list[Job]:
+    """A sample: every ninth operation of each story, a few pairs and random lives."""
+    job = material.job
+    first, second = inputs.BOARDS
+    jobs = [job("small", name, first, "singles:1:9") for name in inputs.SCENARIOS]
+    jobs += [job("small", name, second, "singles:1:9") for name in inputs.SCENARIOS]
+    jobs += [job("full", name, first, "singles:3:60") for name in inputs.SCENARIOS]
+    jobs.append(job("full", "update", second, "random:2:10"))
+    jobs.append(job("small", "update", first, "pairs:7:40"))
     return jobs
 
 
-def run_mutants(mutants: Sequence[Mutant], paths: dict[str, Path], workers: int) -> list[str]:
+def run_mutants(mutants: Sequence[Mutant], material: Material) -> list[str]:
     """Plant each defect in turn; the names of those that the sweep did not catch."""
     missed = []
     with tempfile.TemporaryDirectory() as scratch:
         jobs = {}
         for mutant in mutants:
-            firmware = mutant.plant(ROOT / "firmware", Path(scratch) / mutant.name)
-            job = Job(paths[mutant.size], mutant.scenario, inputs.BOARDS[0], "until:0:1", firmware)
-            jobs[job] = mutant
+            firmware = mutant.plant(material.firmware, Path(scratch) / mutant.name)
+            board = inputs.BOARDS[0]
+            planted = material.job(mutant.size, mutant.scenario, board, "until:0:1")
+            jobs[replace(planted, firmware=firmware)] = mutant
 
         def done(job: Job, result: Result) -> None:
             mutant = jobs[job]
-            # a VM that dies, or says nothing, has caught nothing
-            caught = [f for f in result.failures if not f.name.endswith("until:0:1")]
+            caught = [failure for failure in result.failures if _is_verdict(failure)]
             if caught:
                 say(f"planted {mutant.name}: caught by {caught[0].name}: {caught[0].detail}")
             else:
                 missed.append(mutant.name)
                 say(f"planted {mutant.name}: MISSED {result.failures}")
 
-        runner.run_jobs(list(jobs), workers, done)
+        runner.run_jobs(list(jobs), runner.workers(), done)
     return missed
+
+
+def _is_verdict(failure: Failure) -> bool:
+    """Whether the oracle said so: a VM that dies, or a defect that does not even run, is no
+    catch.
+    """
+    return not failure.name.endswith("until:0:1") and not failure.detail.startswith("raised")
 
 
 def say(text: str) -> None:
     print(text, flush=True)
 
 
-def replay(name: str, paths: dict[str, Path]) -> int:
+def replay(name: str, material: Material) -> int:
     """Live the one life that `name` names."""
     size, scenario, board, cuts = name.split(".", 3)
-    result = runner.run_job(Job(paths[size], scenario, board, cuts))
+    result = runner.run_job(material.job(size, scenario, board, cuts))
     for failure in result.failures:
         say(f"{failure.name}: {failure.kind}: {failure.detail}")
     if not result.failures:
@@ -93,7 +120,7 @@ def replay(name: str, paths: dict[str, Path]) -> int:
     return 1 if result.failures else 0
 
 
-def sweep(jobs: list[Job], mutants: Sequence[Mutant], paths: dict[str, Path]) -> int:
+def sweep(jobs: list[Job], mutants: Sequence[Mutant], material: Material) -> int:
     started = time.monotonic()
     workers = runner.workers()
     count = 0
@@ -111,7 +138,7 @@ def sweep(jobs: list[Job], mutants: Sequence[Mutant], paths: dict[str, Path]) ->
             say(f"    {failure.name}: {failure.kind}: {failure.detail}")
 
     total = runner.run_jobs(jobs, workers, done)
-    missed = run_mutants(mutants, paths, workers)
+    missed = run_mutants(mutants, material)
     caught = len(mutants) - len(missed)
     say(
         f"faults: cuts={total.singles} pairs={total.multiples} bricks={total.count('brick')}"
@@ -138,16 +165,12 @@ def main() -> int:
     parser.add_argument("--replay", metavar="ID", help="live the life of this id alone")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        keys = inputs.Keys()
-        paths = {
-            "full": inputs.make(Path(scratch), False, keys),
-            "small": inputs.make(Path(scratch), True, keys),
-        }
+        material = Material.make(Path(scratch))
         if arguments.replay:
-            return replay(arguments.replay, paths)
+            return replay(arguments.replay, material)
         if arguments.quick:
-            return sweep(quick_jobs(paths["full"], paths["small"]), SAMPLE, paths)
-        return sweep(sweep_jobs(paths["full"], paths["small"]), MUTANTS, paths)
+            return sweep(quick_jobs(material), SAMPLE, material)
+        return sweep(sweep_jobs(material), MUTANTS, material)
 
 
 if __name__ == "__main__":

@@ -162,8 +162,8 @@ SCENARIOS = {
 }
 
 
-def make(folder: Path, small: bool = False, keys: Keys | None = None) -> Path:
-    """Write the inputs of a sweep to `folder`; the path of the file."""
+def build(small: bool = False, keys: Keys | None = None) -> dict[str, Any]:
+    """The inputs of a sweep."""
     keys = keys or Keys()
     releases = {}
     for name, (version, epoch) in {
@@ -175,7 +175,7 @@ def make(folder: Path, small: bool = False, keys: Keys | None = None) -> Path:
         files = _files(small)[name]
         document, digest = _release(keys, version, epoch, files)
         releases[name] = {"document": document, "digest": digest, "files": files, "epoch": epoch}
-    inputs = {
+    return {
         "root": keys.root(1),
         "releases": releases,
         "boards": {name: _board(name, small) for name in BOARDS},
@@ -188,6 +188,10 @@ def make(folder: Path, small: bool = False, keys: Keys | None = None) -> Path:
             for name, (target, factory, rotated) in SCENARIOS.items()
         },
     }
+
+
+def make(folder: Path, small: bool = False, keys: Keys | None = None) -> Path:
+    """Write the inputs of a sweep to `folder`; the path of the file."""
     path = folder / ("small.cbor" if small else "full.cbor")
-    path.write_bytes(cbor.encode(inputs))
+    path.write_bytes(cbor.encode(build(small, keys)))
     return path

@@ -137,8 +137,9 @@ MUTANTS = (
         (
             (
                 HANDOVER,
-                "        self.mode = mode\n",
-                '        self.mode = mode = "confirmed"\n        self.record["trial"] = []\n',
+                '        self.mode, self.trial = mode, mode == "trial"\n',
+                '        self.mode, self.trial = "confirmed", False\n'
+                '        self.record["trial"] = []\n',
             ),
         ),
     ),
@@ -234,7 +235,7 @@ MUTANTS = (
             (
                 STAGING,
                 "            digest = yield from self._hash(here)\n            matches",
-                "            yield 0\n            digest = [e[2] for e in self._wanted if e[1] == size][0]\n            matches",
+                "            yield 0\n            digest = [e[2] for e in self.wanted if e[1] == size][0]\n            matches",
             ),
         ),
         size="full",
@@ -244,11 +245,11 @@ MUTANTS = (
         "glenn20 #9: wrong image, SHA passed, then not bootable",
         "update",
         (
-            (HANDOVER, "        slots.check_files(self.staging, release)\n", ""),
+            (HANDOVER, "        _verifier().check_files(self.staging, release)\n", ""),
             (
                 STAGING,
                 "            digest = yield from self._hash(here)\n            matches",
-                "            yield 0\n            digest = [e[2] for e in self._wanted if e[1] == size][0]\n            matches",
+                "            yield 0\n            digest = [e[2] for e in self.wanted if e[1] == size][0]\n            matches",
             ),
         ),
         size="full",
@@ -263,17 +264,17 @@ MUTANTS = (
                 "                self.blobs += 1\n                return\n",
                 "                self.blobs += 1\n"
                 "                if attempt == 1:\n"
-                "                    staging.forget(entry)\n"
+                "                    staging.forget(index)\n"
                 "                    partial.size = 0\n"
                 "                    continue\n"
                 "                return\n",
             ),
             (
                 STAGING,
-                "    def count_missing(",
-                "    def forget(self, entry):\n"
-                "        self._done[self._wanted.index(entry)] = 0\n\n"
-                "    def count_missing(",
+                "    def missing_bytes(",
+                "    def forget(self, index):\n"
+                "        self._done[index] = 0\n\n"
+                "    def missing_bytes(",
             ),
         ),
     ),
@@ -288,7 +289,13 @@ MUTANTS = (
         "download-starts-over",
         "esp-idf #17520: device awake few minutes, update takes 20",
         "update",
-        ((STAGING, "            if path not in keep:\n", "            if True:\n"),),
+        (
+            (
+                STAGING,
+                "            if path != _DOCUMENT and path not in partials:\n",
+                "            if True:\n",
+            ),
+        ),
     ),
     Mutant(
         "resume-without-offset",
@@ -312,8 +319,8 @@ MUTANTS = (
                 STAGING,
                 "                for i in self._undone(size, digest):\n                    yield from self._copy(source, i)\n",
                 "                for i in self._undone(size, digest):\n"
-                "                    self._make_parents(self._wanted[i][0])\n"
-                '                    self._files.rename(source, self._slot + "/" + self._wanted[i][0])\n'
+                "                    self._make_parents(self.wanted.path(i))\n"
+                '                    self._files.rename(source, self._slot + "/" + self.wanted.path(i))\n'
                 "                    self._done[i] = 1\n"
                 "                    break\n",
             ),
@@ -327,8 +334,8 @@ MUTANTS = (
         (
             (
                 UPDATE,
-                "staging = Staging(self._files, boot.staging,",
-                "staging = Staging(self._files, boot.slot,",
+                "Staging(self._files, self._boot.staging, self._boot",
+                "Staging(self._files, self._boot.slot, self._boot",
             ),
         ),
     ),
@@ -340,7 +347,7 @@ MUTANTS = (
             (
                 STAGING,
                 "        if self._undone_of_size(size):\n            digest = yield from self._hash(here)\n",
-                "        for i, entry in enumerate(self._wanted):\n            if entry[0] == path and size:\n                self._done[i] = 1\n                return\n        if self._undone_of_size(size):\n            digest = yield from self._hash(here)\n",
+                "        for i, entry in enumerate(self.wanted):\n            if entry[0] == path and size:\n                self._done[i] = 1\n                return\n        if self._undone_of_size(size):\n            digest = yield from self._hash(here)\n",
             ),
             (
                 STAGING,
@@ -364,8 +371,8 @@ MUTANTS = (
             ),
             (
                 STAGING,
-                '                raise VerifyError("blob-data", entry[0])\n        self._files.remove(partial.path)\n',
-                '                raise VerifyError("blob-data", entry[0])\n',
+                '                raise VerifyError("blob-data", path)\n        self._files.remove(partial.path)\n',
+                '                raise VerifyError("blob-data", path)\n',
             ),
         ),
         size="full",

@@ -1,6 +1,7 @@
 """Divides a sweep among VM processes and adds up what they print."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ class Job:
     scenario: str
     board: str
     share: str
-    firmware: Path = ROOT / "firmware"
+    firmware: Path
     timeout_s: float = 1500.0
 
 
@@ -128,6 +129,12 @@ def run_jobs(jobs: Sequence[Job], workers: int, done: Callable[[Job, Result], No
             total.add(result)
             done(job, result)
     return total
+
+
+def snapshot(folder: Path) -> Path:
+    """A copy of the firmware as it is now: a sweep takes minutes, and somebody may be working."""
+    ignore = shutil.ignore_patterns("__pycache__", ".*")
+    return Path(shutil.copytree(ROOT / "firmware", folder / "firmware", ignore=ignore))
 
 
 def workers() -> int:

@@ -356,6 +356,11 @@ class TestDecisions(UpdateCase):
         self.ends(FAILED, "storage-full")
         self.assertEqual([path for path in self.files.data if path.startswith("/b/")], [])
 
+    def test_no_room_is_found_out_before_the_download(self):
+        self.files.room = 8192  # for a file of 9000 bytes
+        self.ends(FAILED, "storage-full")
+        self.assertEqual([path for path, _ in self.server.requests if "/blobs/" in path], [])
+
     def test_broken_flash(self):
         def broken(path, mode):
             raise OSError(5)

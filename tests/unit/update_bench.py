@@ -44,6 +44,7 @@ class MemoryFiles:
         self.data = {}
         self.folders = {"", "/a", "/b"}
         self.writes = 0
+        self.room = 1 << 20
 
     def open(self, path, mode):
         if mode == "rb":
@@ -69,6 +70,9 @@ class MemoryFiles:
 
     def size(self, path):
         return len(self.data[path]) if path in self.data else -1
+
+    def free(self, path):
+        return self.room
 
     def remove(self, path):
         self.writes += 1
@@ -233,7 +237,7 @@ class UpdateCase(unittest.TestCase):
             if isinstance(action, Fetch):
                 self.server.carry(action)
             else:
-                self.server.now_ms += action
+                self.server.now_ms += max(0, action)
         return update
 
     def blob(self, path):

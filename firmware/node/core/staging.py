@@ -9,8 +9,8 @@ came, in `<first 16 hex digits of its digest>~`; its length is where to go on. N
 a listed path before its hash has been computed over the very bytes written there.
 
 `files` is the port to the filesystem: open(path, mode), entries(path) -> [(name, is_folder)],
-size(path) or -1, remove(path), rename(a, b), mkdir(path), rmdir(path). Long work is done in
-generators that yield 0 every few KiB.
+size(path) or -1, free(path), remove(path), rename(a, b), mkdir(path), rmdir(path). Long work is
+done in generators that yield 0 every few KiB.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from loader import layout
 from loader.cbor import VerifyError
 from micropython import const
 from node.core import inflate
+from node.core.filetable import FileTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     Steps = Generator[int, None, Any]
 
+_EINVAL = const(22)
 _BUFFER = const(512)
 _BREATHE = const(8)  # buffers between two yields: 4 KiB
 BLOCK = const(4096)  # bytes of a blob after which it is flushed
@@ -43,6 +45,15 @@ def kept_document(files: "Any", slot: str) -> bytes:
         return b""
     with files.open(slot + "/" + _DOCUMENT, "rb") as file:
         return file.read()  # type: ignore[no-any-return]
+
+
+def clear(files: "Any", folder: str) -> None:
+    """Give the space back: remove every file below a folder."""
+    for name, is_folder in files.entries(folder):
+        if is_folder:
+            clear(files, folder + "/" + name)
+        else:
+            files.remove(folder + "/" + name)
 
 
 class Partial:
@@ -81,36 +92,35 @@ class Partial:
 
 
 class Staging:
-    """One release being put together in the folder `slot`, with help from the folder `running` (or
-    None).
-    """
+    """One release being put together in the folder `slot`, with help from the folder `running`."""
 
-    def __init__(
-        self, files: "Any", slot: str, running: "str | None", release: "dict[str, Any]"
-    ) -> None:
+    def __init__(self, files: "Any", slot: str, running: str, wanted: FileTable) -> None:
         self._files = files
         self._slot = slot
         self._running = running
-        self._wanted = release["files"]
-        self._done = bytearray(len(self._wanted))
+        self.wanted = wanted
+        self._done = bytearray(len(wanted))
         self._buffer = bytearray(_BUFFER)
         self.copied = 0  # files taken from the running slot
 
     # --- questions
 
-    def missing(self) -> "Any":
-        """The next file [path, size, digest] that has to be downloaded, or None."""
-        for i in range(len(self._wanted)):
+    def missing(self) -> int:
+        """The index of the next file that has to be downloaded, or -1."""
+        for i in range(len(self._done)):
             if not self._done[i]:
-                return self._wanted[i]
-        return None
+                return i
+        return -1
 
-    def count_missing(self) -> int:
-        """How many blobs have to be downloaded."""
-        return len({entry[2] for i, entry in enumerate(self._wanted) if not self._done[i]})
+    def missing_bytes(self) -> int:
+        """What the files that are not there will take on flash, at least: small ones live in their
+        folder's block.
+        """
+        sizes = [self.wanted.size(i) for i in range(len(self.wanted)) if not self._done[i]]
+        return sum([(size + BLOCK - 1) // BLOCK * BLOCK for size in sizes if size >= BLOCK // 4])
 
-    def partial(self, entry: "list[Any]") -> Partial:
-        return Partial(self._files, self._slot + "/" + _partial_name(entry[2]))
+    def partial(self, index: int) -> Partial:
+        return Partial(self._files, self._slot + "/" + _partial_name(self.wanted.digest(index)))
 
     # --- local work
 
@@ -128,18 +138,17 @@ class Staging:
 
     def survey(self) -> "Steps":
         """Find what the slot already holds; remove the rest, and folders that nothing needs."""
-        keep = {_partial_name(entry[2]) for entry in self._wanted}
-        keep.add(_DOCUMENT)
-        found = []  # type: list[str]
-        yield from self._walk(self._slot, "", found)
-        for path in found:
-            if path not in keep:
+        partials = [_partial_name(self.wanted.digest(i)) for i in range(len(self.wanted))]
+
+        def sort_out(path: str) -> "Steps":
+            if path != _DOCUMENT and path not in partials:
                 yield from self._sort_out(path)
-        for i in range(len(self._wanted)):
-            name = _partial_name(self._wanted[i][2])
-            if self._done[i] and name in found:
-                found.remove(name)
-                self._files.remove(self._slot + "/" + name)
+
+        yield from self._each(self._slot, "", sort_out)
+        for i, name in enumerate(partials):
+            path = self._slot + "/" + name
+            if self._done[i] and self._files.size(path) >= 0:
+                self._files.remove(path)
         yield from self._place()
         self._prune(self._slot)
 
@@ -147,11 +156,8 @@ class Staging:
         """Take from the running slot every file that is wanted: hashed first to find it, again
         while it is copied.
         """
-        if self._running is None:
-            return
-        found = []  # type: list[str]
-        yield from self._walk(self._running, "", found)
-        for path in found:
+
+        def take(path: str) -> "Steps":
             source = self._running + "/" + path
             size = self._files.size(source)
             if self._undone_of_size(size):
@@ -159,41 +165,36 @@ class Staging:
                 for i in self._undone(size, digest):
                     yield from self._copy(source, i)
 
-    def unpack(self, entry: "list[Any]", partial: Partial) -> "Steps":
+        yield from self._each(self._running, "", take)
+
+    def unpack(self, index: int, partial: Partial) -> "Steps":
         """Inflate a downloaded blob to its place and compare its hash. VerifyError: blob-data,
         blob-size, blob-hash.
         """
-        index = self._wanted.index(entry)
+        path, size, digest = self.wanted[index]
         with self._files.open(partial.path, "rb") as file:
             try:
                 yield from self._write(index, inflate.stream(file))
             except VerifyError:
                 raise
             except inflate.ERRORS as error:
-                if (
-                    type(error) is OSError and error.args[0] != 22
-                ):  # EINVAL is the stream's; another is the flash's
+                # EINVAL is the stream's; any other number is the flash's
+                if type(error) is OSError and error.args[0] != _EINVAL:
                     raise
-                raise VerifyError("blob-data", entry[0])
+                raise VerifyError("blob-data", path)
         self._files.remove(partial.path)
-        for i in self._undone(entry[1], entry[2]):  # the same content under another path
-            yield from self._copy(self._slot + "/" + entry[0], i)
-
-    def clear(self) -> "Steps":
-        """Give the space back: empty the slot."""
-        found = []  # type: list[str]
-        yield from self._walk(self._slot, "", found)
-        for path in found:
-            self._files.remove(self._slot + "/" + path)
+        for i in self._undone(size, digest):  # the same content under another path
+            yield from self._copy(self._slot + "/" + path, i)
 
     # --- the parts of it
 
-    def _walk(self, folder: str, prefix: str, found: "list[str]") -> "Steps":
+    def _each(self, folder: str, prefix: str, action: "Any") -> "Steps":
+        """Call the generator `action(path)` for every file below a folder."""
         for name, is_folder in self._files.entries(folder):
             if is_folder:
-                yield from self._walk(folder + "/" + name, prefix + name + "/", found)
+                yield from self._each(folder + "/" + name, prefix + name + "/", action)
             else:
-                found.append(prefix + name)
+                yield from action(prefix + name)
         yield 0
 
     def _prune(self, folder: str) -> None:
@@ -214,7 +215,7 @@ class Staging:
             digest = yield from self._hash(here)
             matches = self._undone(size, digest)
             for i in matches:
-                if self._wanted[i][0] == path:
+                if self.wanted.path(i) == path:
                     self._done[i] = 1
                     return
             if matches:
@@ -225,7 +226,8 @@ class Staging:
 
     def _place(self) -> "Steps":
         """Move files that were set aside to where the release wants them."""
-        for _, size, digest in self._wanted:
+        for i in range(len(self.wanted)):
+            path, size, digest = self.wanted[i]
             aside = self._slot + "/" + _aside_name(digest)
             if self._files.size(aside) < 0:
                 continue
@@ -235,19 +237,24 @@ class Staging:
                 continue
             for other in matches[1:]:
                 yield from self._copy(aside, other)
-            self._make_parents(self._wanted[matches[0]][0])
-            self._files.rename(aside, self._slot + "/" + self._wanted[matches[0]][0])
+            path = self.wanted.path(matches[0])
+            self._make_parents(path)
+            self._files.rename(aside, self._slot + "/" + path)
             self._done[matches[0]] = 1
 
     def _undone_of_size(self, size: int) -> bool:
-        return any(entry[1] == size and not self._done[i] for i, entry in enumerate(self._wanted))
+        for i in range(len(self.wanted)):
+            if self.wanted.size(i) == size and not self._done[i]:
+                return True
+        return False
 
     def _undone(self, size: int, digest: bytes) -> "list[int]":
-        return [
-            i
-            for i, entry in enumerate(self._wanted)
-            if entry[1] == size and entry[2] == digest and not self._done[i]
-        ]
+        found = []
+        for i in range(len(self.wanted)):
+            same = self.wanted.size(i) == size and self.wanted.digest(i) == digest
+            if same and not self._done[i]:
+                found.append(i)
+        return found
 
     def _hash(self, path: str) -> "Steps":
         h = hashlib.sha256()
@@ -267,17 +274,15 @@ class Staging:
         with self._files.open(source, "rb") as file:
             try:
                 yield from self._write(index, file)
-            except (
-                VerifyError
-            ):  # the source changed under us: flash that is going bad; it can be downloaded
-                return
+            except VerifyError:
+                return  # it changed under us: flash that is going bad; it can be downloaded
         self.copied += 1
 
     def _write(self, index: int, source: "Any") -> "Steps":
         """Write file `index` from a stream, hashing what is written; VerifyError when it is not
         that file.
         """
-        path, size, digest = self._wanted[index]
+        path, size, digest = self.wanted[index]
         target = self._slot + "/" + path
         self._make_parents(path)
         if (yield from self._pour(source, target, size)) != digest:

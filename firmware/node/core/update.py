@@ -3,9 +3,9 @@ a generator.
 
     for action in Update(boot, files, config, report).run(now_s): ...
 
-`action` is a Fetch, to be carried out before the next step (its results written into it), or a
-number of milliseconds to wait (0: let others run). `outcome` and `code` then say how it ended. See
-`tasks.update` for a driver.
+`action` is a Fetch, to be carried out before the next step (its results written into it), a number
+of milliseconds to wait (0: let others run), or FORGET. `outcome` and `code` then say how it
+ended. See `tasks.update` for a driver.
 
 Order, and why: the head says which release (its sequence is remembered at once); the release
 document is verified and compared with the board before the staging slot is touched; the conditions
@@ -20,7 +20,7 @@ Outcomes: CURRENT (nothing new), WAITING (offered; `code` is the condition that 
 (`code`: try again later). Codes besides layout's and http's: root-missing (the head needs a trust
 root that the server does not have), blob-data, blob-size, blob-hash (what the server has under
 this name is something else), captive (HTML instead of a document), http-NNN (the status),
-http-redirects (too many), link (no connection), storage-full, storage.
+http-redirects (too many), link (no connection), storage-full, storage, memory.
 """
 
 from binascii import hexlify
@@ -29,7 +29,8 @@ from loader import layout
 from loader.cbor import VerifyError
 from micropython import const
 from node.core.fetch import Fetch
-from node.core.staging import BLOCK, Staging, kept_document
+from node.core.filetable import FileTable
+from node.core.staging import BLOCK, Staging, clear, kept_document
 from node.core.url import HttpError, join_url, split_url
 
 TYPE_CHECKING = False
@@ -44,6 +45,9 @@ WAITING = "waiting"
 REBOOT = "reboot"
 REFUSED = "refused"
 FAILED = "failed"
+
+# An action: nothing will be verified for a while, the loader's code for that may leave the heap.
+FORGET = const(-1)
 
 _MAX_REDIRECTS = const(3)
 _MAX_TRIES = const(5)  # in a row without a byte of progress
@@ -85,6 +89,8 @@ class Update:
         self.base_url = config.base_url
         self._report = report
         self._etag = ""
+        self._release = b""  # being dealt with
+        self._staging: "Any" = None
         self._settled = b""  # the release for which the answer will not change until the next boot
         self.outcome = ""
         self.code = ""
@@ -114,12 +120,15 @@ class Update:
             self._end(REFUSED, error.code)
         except HttpError as error:
             self._end(FAILED, error.code)
+        except MemoryError:
+            self._staging = None
+            self._end(FAILED, "memory")
         except OSError as error:
             if error.args[0] != _ENOSPC:
                 self._end(FAILED, "storage")
                 return
             self._end(FAILED, "storage-full")
-            yield from Staging(self._files, self._boot.staging, None, {"files": []}).clear()
+            clear(self._files, self._boot.staging)
 
     def _end(self, outcome: str, code: str) -> None:
         self.outcome, self.code = outcome, code
@@ -129,8 +138,6 @@ class Update:
     def _tell(self, state: str, digest: bytes, code: str = "") -> None:
         if self._report is not None:
             self._report(state, digest, code)
-
-    _release = b""
 
     def _check(self, now_s: "int | None") -> "Steps":
         self._release = b""
@@ -147,6 +154,13 @@ class Update:
         if self._boot.failed(digest):
             self._settled = digest
             raise VerifyError("failed-before")
+        if (yield from self._offer(digest)):
+            yield FORGET
+            yield from self._fill()
+            yield from self._activate(digest)
+
+    def _offer(self, digest: bytes) -> "Steps":
+        """Verify the release, and prepare the slot for it unless a condition is not met."""
         doc = yield from self._document(digest)
         release = self._boot.accept_release(doc, digest)
         self._tell("offered", digest)
@@ -154,26 +168,35 @@ class Update:
         if self.code:
             self.outcome = WAITING
             self._tell("offered", digest, self.code)
-            return
-        yield from self._install(release, doc, digest)
-
-    def _install(self, release: "dict[str, Any]", doc: "Any", digest: bytes) -> "Steps":
-        boot = self._boot
-        staging = Staging(self._files, boot.staging, boot.slot, release)
-        staging.begin(doc)
+            return False
+        wanted = FileTable(release.pop("files"))
+        self._staging = Staging(self._files, self._boot.staging, self._boot.slot, wanted)
+        self._staging.begin(doc)
+        # a generator that has ended keeps what its variables name for as long as a stale pointer
+        # to it lies on somebody's stack
+        doc = release = wanted = None  # type: ignore[assignment]
         self._tell("downloading", digest)
+        return True
+
+    def _fill(self) -> "Steps":
+        """Bring every file of the release to the slot; `_staging` is gone afterwards."""
+        staging = self._staging
         yield from staging.survey()
         yield from staging.copy()
-        while True:
-            entry = staging.missing()
-            if entry is None:
-                break
-            yield from self._blob(staging, entry)
+        if staging.missing_bytes() > self._files.free(self._boot.staging):
+            raise OSError(_ENOSPC)  # before it is all downloaded in vain
+        index = staging.missing()
+        while index >= 0:
+            yield from self._blob(staging, index)
+            index = staging.missing()
+        self._staging = None
+
+    def _activate(self, digest: bytes) -> "Steps":
+        boot = self._boot
         self._tell("verifying", digest)
-        release.clear()  # the loader reads it again: there is no room for two
-        staging = None  # type: ignore[assignment]
         yield 0
-        boot.activate(doc, digest)
+        # from flash, where it was put to free its memory: the loader verifies these very bytes
+        boot.activate(kept_document(self._files, boot.staging), digest)
         self._tell("installing", digest)
         boot.plan_reset("update")
         self.outcome = REBOOT
@@ -243,12 +266,13 @@ class Update:
 
     # --- blobs
 
-    def _blob(self, staging: Staging, entry: "list[Any]") -> "Steps":
+    def _blob(self, staging: Staging, index: int) -> "Steps":
         """Download one blob and put it in its place; once more from the start when the parts do
         not fit together.
         """
-        partial = staging.partial(entry)
-        limit = entry[1] + entry[1] // 256 + 64  # what zlib makes of bytes that do not compress
+        partial = staging.partial(index)
+        _, size, digest = staging.wanted[index]
+        limit = size + size // 256 + 64  # what zlib makes of bytes that do not compress
         for attempt in (1, 2):
             if partial.size > limit:
                 partial.restart()
@@ -256,11 +280,11 @@ class Update:
             fetch = Fetch(partial.size, partial.size - partial.size % BLOCK + BLOCK, limit)
             fetch.sink = partial.write
             try:
-                yield from self._pull(_name("/blobs/%s", entry[2]), fetch)
+                yield from self._pull(_name("/blobs/%s", digest), fetch)
             finally:
                 partial.close()
             try:
-                yield from staging.unpack(entry, partial)
+                yield from staging.unpack(index, partial)
                 self.blobs += 1
                 return
             except VerifyError:

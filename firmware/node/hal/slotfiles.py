@@ -34,6 +34,11 @@ class SlotFiles:
                 raise
             return -1
 
+    def free(self, path):
+        """Bytes left on the filesystem that has `path`."""
+        stat = os.statvfs(path)
+        return stat[0] * stat[3]
+
     def remove(self, path):
         os.remove(path)
 

@@ -6,17 +6,23 @@ sit on the heap in between.
 """
 
 import asyncio
+import gc
 
 from micropython import const
 from node.core.errors import LinkError
 from node.core.fetch import Exchange, Fetch
 from node.core.http import Http
+from node.core.update import FORGET
 from node.core.url import split_url
 
 _BUFFER = const(1024)
 _OPEN_MS = const(20000)
 _POLL_MS = const(10)
 _STEP_MS = const(200)
+# Collect this often during a check. A parsed release is hundreds of small objects; with garbage
+# left
+# between them they end up all over the heap, and no 4 KiB in a row are left for the inflater.
+_COLLECT_BYTES = const(2048)
 
 
 class Carrier:
@@ -107,14 +113,19 @@ class Download:
         self._carrier = Carrier(ports)
 
     async def run(self, beat) -> None:
+        threshold = gc.threshold()
+        gc.threshold(_COLLECT_BYTES)
         try:
             for action in self.updater.run(self._ports.unix_s()):
                 beat()
                 if isinstance(action, Fetch):
                     await self._carrier.fetch(action, beat)
+                elif action == FORGET:
+                    self._ports.forget()
                 else:
                     await self._pause(action, beat)
         finally:
+            gc.threshold(threshold)
             self._carrier.close()
 
     async def _pause(self, wait_ms: int, beat) -> None:

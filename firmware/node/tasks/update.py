@@ -24,7 +24,8 @@ class Ports:
     `link()` makes a hal Link; `tls` is a hal Tls for https URLs, or None; `online()` tells whether
     the network is up; `below(n)` is a random integer; `unix_s()` the time or None; `uptime_ms()`;
     `reboot()` resets, planned already. `connection` is the MQTT Connection or None, `idle()`
-    whether all reports have been taken by the broker.
+    whether all reports have been taken by the broker; `forget()` drops the loader's modules that
+    verify, which are loaded again when they are needed.
     """
 
     def __init__(self, link, uptime_ms, below, reboot) -> None:
@@ -37,6 +38,7 @@ class Ports:
         self.online = _yes
         self.idle = _yes
         self.unix_s = _none
+        self.forget = _none
 
 
 def _yes() -> bool:
