@@ -85,7 +85,7 @@ TABLES: dict[str, dict[str, Key]] = {
         ),
     },
     "outbox": {
-        "max_kib": Key(int, 8, 4096, 64, about="KiB of flash for records not yet acknowledged"),
+        "max_kib": Key(int, 8, 4096, 32, about="KiB of flash for records not yet acknowledged"),
         "policy": Key(
             str,
             default="oldest",

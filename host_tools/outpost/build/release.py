@@ -40,6 +40,9 @@ from outpost.signing.repository import compress
 UNKNOWN_SOURCE = "unknown"
 
 
+SIGNED = "release.cose"
+
+
 @dataclass(frozen=True)
 class BuildResult:
     """What `build` made."""
@@ -65,7 +68,7 @@ class BuildResult:
     @property
     def signed(self) -> Path:
         """Where `outpost sign` puts the signed release; it need not exist yet."""
-        return self.folder / "release.cose"
+        return self.folder / SIGNED
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,12 @@ def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> 
     bill = sbom.bill(product.name, product.version, {**files, **device}, tools)
     source = options.source or source_revision(options.firmware)
     payload = _payload(product, boards, files, (bill, source))
-    folder = _write(Path(out) / f"{product.name}-{product.version}", files, device)
+    folder = Path(out) / f"{product.name}-{product.version}"
+    signed = _signed_already(folder, payload)
+    _write(folder, files, device)
     (folder / "release.cbor").write_bytes(payload)
+    if signed:
+        (folder / SIGNED).write_bytes(signed)
     (folder / "sbom.json").write_bytes(bill)
     result = BuildResult(
         folder=folder,
@@ -243,6 +250,17 @@ def _payload(
         "source": source,
     }
     return documents.release(fields, entries)
+
+
+def _signed_already(folder: Path, payload: bytes) -> bytes:
+    """The signatures of a build that came out the same, which is what reproducible means."""
+    from outpost.signing import cose
+
+    try:
+        document = (folder / SIGNED).read_bytes()
+        return document if cose.signatures_of("release", document)[0] == payload else b""
+    except (OSError, OutpostError):
+        return b""
 
 
 def _write(folder: Path, files: dict[str, bytes], device: dict[str, bytes]) -> Path:

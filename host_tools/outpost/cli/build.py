@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from outpost.cli import output
+from outpost.cli.signers import open_keys, passphrase_option
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -23,12 +24,14 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--source", help="Source revision, when git cannot tell it.")
 @click.option("--root", type=_FILE, help="Trust root; makes factory images of the signed release.")
 @click.option("--sign", "key", type=_FILE, help="Sign with this release key (a .pem) right away.")
+@passphrase_option
 @click.pass_context
 def command(ctx: click.Context, /, product: Path, **options: Any) -> None:
     """Compile PRODUCT (a folder with a product.toml) into a release.
 
     The same sources give the same bytes on any machine. Next: `outpost sign`, `outpost publish`;
-    or at once, for development: --sign KEY --root ROOT.
+    or at once, for development: --sign KEY --root ROOT. A build that comes out the same
+    keeps its signatures: `outpost build PRODUCT --root ROOT` after `outpost sign` makes the images.
     """
     from outpost import build
 
@@ -36,7 +39,11 @@ def command(ctx: click.Context, /, product: Path, **options: Any) -> None:
         product, options["out"], options["version"], options["overlay"], options["source"]
     )
     if options["key"]:
-        _sign(built.payload, built.signed, options["key"])
+        _sign(
+            built.payload,
+            built.signed,
+            open_keys([str(options["key"])], options["passphrase_file"]),
+        )
     images = []
     if options["root"]:
         images = [
@@ -57,11 +64,10 @@ def command(ctx: click.Context, /, product: Path, **options: Any) -> None:
     output.result(ctx, body, lambda: _text(body, built.seconds))
 
 
-def _sign(payload: Path, signed: Path, key: Path) -> None:
+def _sign(payload: Path, signed: Path, keys: list[Any]) -> None:
     from outpost.signing import cose
-    from outpost.signing.keys import SigningKey
 
-    cose.sign_file("release", payload, signed, SigningKey.load(key))
+    cose.sign_file("release", payload, signed, *keys)
 
 
 def _text(body: dict[str, Any], seconds: float) -> str:
