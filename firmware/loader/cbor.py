@@ -60,7 +60,7 @@ class _Reader:
             size = 1 << (value - 24)
             value = int.from_bytes(self.take(size), "big")
             # shortest form: 1 byte holds 24.., 2 hold 256.., 4 hold 65536.., 8 hold 2**32..
-            refuse(value < 24 or (size > 1 and value >> (4 * size) == 0), "cbor-minimal")
+            refuse(value < 24 or value >> (4 * size) == 0, "cbor-minimal")
         if major < 2:
             return -1 - value if major else value
         if major == 7:

@@ -52,8 +52,7 @@ class Boot:
         self.watchdog: "layout.Item" = None
         self.reset: "layout.Item" = None
         self.trial, self.tries = False, 0
-        self.mode = self.version = ""
-        self.digest = b""
+        self.mode, self.version, self.digest = "", "", b""
         self.release: "layout.Map" = {}
         self._use(1)
 
@@ -102,7 +101,9 @@ class Boot:
                 self.add_evidence(("", b"", 0), "verify", "verify", text)
                 bad |= 1 << index
         if crashed:
-            self.add_evidence((self.version, self.digest, 0), self.cause, "run", "")
+            # with a trial that had not started, what crashed is the release before it
+            ran = ("", b"", 0) if trial else (self.version, self.digest, 0)
+            self.add_evidence(ran, self.cause, "run", "")
         return True
 
     def _open(self) -> None:

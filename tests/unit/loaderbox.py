@@ -82,10 +82,11 @@ class Box:
         remove(self.base + slot + "/manifest.cose")
         return doc
 
-    def boot(self, cause="power_on", reason=""):
+    def boot(self, cause="power_on", reason="", **facts):
         """(the hand-over object, whether a slot can be executed)."""
         device = dict(BOARD)
         device.update(_FACTS)
+        device.update(facts)
         boot = handover.Boot(self.base, device, cause, reason)
         return boot, boot.select()
 

@@ -120,6 +120,38 @@ class TestTrial(BoxTest):
         self.assertEqual((record["confirmed"], record["floor"], record["trial"]), (1, [0, 2], []))
         self.assertEqual(self.box.running("watchdog"), "/b 1.1.0 confirmed")
 
+    def test_a_crash_before_it_started_is_the_old_releases(self):
+        self.update()
+        boot, _ = self.box.boot("watchdog")
+        self.assertEqual((boot.trial, boot.tries), (True, 0))
+        self.assertEqual([(e["cause"], e["version"]) for e in boot.evidence()], [("watchdog", "")])
+
+    def test_exhausted_with_nothing_to_go_back_to(self):
+        digest = self.update()
+        for cause in ("planned", "watchdog", "watchdog"):
+            self.box.boot(cause)
+        self.box.flip("/a/node/main.mpy")
+        boot, ready = self.box.boot("watchdog")
+        self.assertFalse(ready)
+        self.assertEqual(boot.record["failed"], [digest])
+
+    def test_a_runtime_that_is_not_the_one_running(self):
+        runtime = {
+            "board": "rpi_pico_w",
+            "build": "another build",
+            "mpy": 6,
+            "micropython": [1, 25, 0],
+            "size": 4096,
+            "sha256": bytes(32),
+            "chunks": "node/main.mpy",  # for once of the right size: 32 bytes
+        }
+        self.box.fill("/a", "x" * 27, runtime=runtime)
+        boot, ready = self.box.boot(runtime_max=10000)
+        self.assertFalse(ready)
+        self.assertEqual(boot.evidence()[0]["text"], "/a: runtime-running")
+        boot, ready = self.box.boot(runtime_max=10000, build="another build")
+        self.assertTrue(ready)
+
     def test_three_faults(self):
         digest = self.update()
         runs = [self.box.running(cause) for cause in ("planned", "watchdog", "hard", "watchdog")]
@@ -290,6 +322,7 @@ class TestDocuments(BoxTest):
         fifth = sign("head", head_map(name="e"), HEAD)
         self.assertEqual(self.refused(boot.accept_head, fifth, "e"), "head-names")
         self.assertEqual(sorted(record_of(self.box)["heads"]), ["a", "b", "c", "d"])
+        boot.accept_head(sign("head", head_map(name="d", sequence=2), HEAD), "d")
 
     def test_roots(self):
         boot, _ = self.box.boot()

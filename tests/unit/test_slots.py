@@ -60,6 +60,13 @@ class TestSlot(unittest.TestCase):
         os.mkdir(self.slot + "/node/main.mpy")
         self.assertEqual(self.open()[1], "slot-file")
 
+    def test_a_wrong_size_with_the_right_hash(self):
+        value = toykeys.release_map({"node/main.mpy": b"main"})
+        value["files"][0][1] = 3
+        self.box.write("/a/node/main.mpy", b"main")
+        self.box.write("/a/manifest.cose", toykeys.sign("release", value, toykeys.RELEASE))
+        self.assertEqual(self.open()[1], "slot-hash")
+
     def test_a_large_file_goes_through_the_small_buffer(self):
         for size in (2047, 2048, 2049, 10000):
             files = {"node/main.mpy": b"m", "big": bytes([size & 255]) * size}

@@ -95,7 +95,7 @@ def release(fields: Mapping[str, Any], files: Iterable[tuple[str, int, bytes]]) 
 
 def digest(payload: bytes) -> bytes:
     """A release's identity: SHA-256 of its payload, whoever has signed it."""
-    return trust.sha256(payload)
+    return cbor.sha256(payload)
 
 
 def head(

@@ -6,6 +6,7 @@ OUTPOST_PKCS11_TOKEN (the token's label, when there are several).
 """
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,6 @@ class TokenKey:
 
 
 def _session() -> Any:
-    import pkcs11
-
     module, pin_file = os.environ.get(MODULE_ENV), os.environ.get(PIN_ENV)
     if not module or not pin_file:
         message = f"a token needs {MODULE_ENV} and {PIN_ENV}"
@@ -83,8 +82,15 @@ def _session() -> Any:
     except OSError as error:
         message = f"cannot read {pin_file}"
         raise OutpostError("hsm", message, f"check {PIN_ENV}", ExitCode.USAGE) from error
+    return _logged_in(module, os.environ.get(TOKEN_ENV), pin)
+
+
+@lru_cache
+def _logged_in(module: str, label: str | None, pin: str) -> Any:
+    """One session for all keys of a token: it refuses a second login of the same process."""
+    import pkcs11
+
     library = pkcs11.lib(module)
-    label = os.environ.get(TOKEN_ENV)
     tokens = list(library.get_tokens(token_label=label) if label else library.get_tokens())
     tokens = [token for token in tokens if token.label.strip("\0 ")]
     if len(tokens) != 1:
