@@ -6,6 +6,7 @@ function that answers instead of it, to make a hostile one.
 """
 
 import hashlib
+import os
 import subprocess
 import threading
 import zlib
@@ -17,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from littlefs import LittleFS
 from loader import cbor, layout
 from outpost.boards import load_board
 from outpost.build.compile import LOADER_LEVEL, NODE_LEVEL, compile_all
@@ -166,7 +168,30 @@ class Outcome:
     loaded_bytes: int
     free_bytes: int
     reports: list[str]
+    frozen: bool
     text: str
+
+
+def read_image(board: Any, image: bytes) -> dict[str, bytes]:
+    """Every file of a filesystem image."""
+    flash = board.filesystem
+    volume = LittleFS(
+        block_size=flash.block_bytes,
+        block_count=flash.block_count,
+        read_size=flash.read_bytes,
+        prog_size=flash.prog_bytes,
+        cache_size=4 * max(flash.read_bytes, flash.prog_bytes),
+        mount=False,
+    )
+    volume.context.buffer = bytearray(image)
+    volume.mount()
+    found = {}
+    for folder, _, names in volume.walk("/"):
+        for name in names:
+            path = f"{folder.rstrip('/')}/{name}"
+            with volume.open(path, "rb") as file:
+                found[path] = file.read()
+    return found
 
 
 class Device:
@@ -194,9 +219,12 @@ class Device:
         return self
 
     def manufacture(
-        self, root: bytes, document: bytes, files: Mapping[str, bytes], **facts: Any
+        self, root: bytes, document: bytes, files: Mapping[str, bytes], **changes: Any
     ) -> None:
-        """The factory image: this release in /a, nothing in /b."""
+        """The factory image: this release in /a, nothing in /b. `changes`: facts of the board, and
+        `record`, what the boot record says.
+        """
+        record = changes.pop("record", None)
         board = {
             "product": "sweep",
             "board": self.board.name,
@@ -204,21 +232,32 @@ class Device:
             "hw": 1,
             "slot_budget": 400_000,
             "wdt_ms": 0,
-            **facts,
+            **changes,
         }
         contents = {layout.BOARD: cbor.encode(board), layout.ROOT: root}
         contents["/a/" + layout.MANIFEST] = document
         contents.update({f"/a/{path}": data for path, data in files.items()})
+        if record:
+            body = cbor.encode(record)
+            contents[layout.RECORD] = hashlib.sha256(body).digest()[:8] + body
         self.flash.write_bytes(format_image(self.board, contents))
 
-    def check(self, url: str, head: str = HEAD, heap: str = "512k") -> Outcome:
-        """Boot and run one check."""
+    def tree(self) -> dict[str, bytes]:
+        """Every file on the flash."""
+        return read_image(self.board, self.flash.read_bytes())
+
+    def check(self, url: str, heap: str = "512k", **settings: int) -> Outcome:
+        """Boot and run one check. `settings`: now (Unix s), speed (of the device's time)."""
         filesystem = self.board.filesystem
         command = [str(vm_path(self.bits, ROOT)), "-X", f"heapsize={heap}"]
         command += [str(ROOT / "tests/sim/vm/update_node.py"), str(self.flash)]
-        command += [str(filesystem.block_bytes), str(filesystem.prog_bytes), url, head]
+        command += [str(filesystem.block_bytes), str(filesystem.prog_bytes), url, HEAD]
         command.append(str(self._mpy if self._mpy.is_dir() else ROOT / "firmware"))
-        run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        environment = dict(os.environ)
+        environment.update({f"OUTPOST_{name.upper()}": str(v) for name, v in settings.items()})
+        run = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, check=False, env=environment
+        )
         return _outcome(run.stdout + run.stderr)
 
 
@@ -234,4 +273,6 @@ def _outcome(text: str) -> Outcome:
     outcome, code, fetched, blobs = found["@end"].split()
     code = "" if code == "-" else code
     heap = [int(found[word]) for word in ("@idle", "@loaded", "@free")]
-    return Outcome(outcome, code, int(fetched), int(blobs), *heap, reports, text)
+    return Outcome(
+        outcome, code, int(fetched), int(blobs), *heap, reports, "@frozen" in text, text
+    )

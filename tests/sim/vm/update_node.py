@@ -3,11 +3,14 @@ HTTP over a socket.
 
     micropython update_node.py <flash file> <block bytes> <prog bytes> <url> <head> <folder>...
 
-Prints "@idle <bytes>" (allocated once booted), "@loaded <bytes>" (with the updater's code), "@free
-<bytes>", "@report <state> <code>" for each step, "@end <outcome> <code> <fetched> <blobs>".
+Environment: OUTPOST_NOW (Unix seconds the device believes it is, unset: it does not know),
+OUTPOST_SPEED (its time runs so many times faster). Prints "@idle <bytes>" (allocated once booted),
+"@loaded <bytes>" (with the updater's code), "@free <bytes>", "@report <state> <code>" for each
+step, "@end <outcome> <code> <fetched> <blobs>", and "@frozen" when the head had expired.
 """
 
 import gc
+import os
 import sys
 
 for _path in sys.argv[6:]:
@@ -21,6 +24,15 @@ from node.hal.link import Link  # noqa: E402
 from node.hal.ticks import Ticks  # noqa: E402
 
 BASE = "/flash"
+SPEED = int(os.getenv("OUTPOST_SPEED") or 1)
+_sleep_ms = asyncio.sleep_ms
+
+
+def _sleep_faster_ms(ms):
+    return _sleep_ms((ms + SPEED - 1) // SPEED)
+
+
+asyncio.sleep_ms = _sleep_faster_ms
 
 
 class FileFlash:
@@ -70,7 +82,7 @@ class Machine:
 class Ports:
     def __init__(self):
         self.link = Link
-        self.uptime_ms = Ticks().uptime_ms
+        self._ticks = Ticks()
         self.tls = None
         self.forget = _forget_verifier
 
@@ -78,7 +90,11 @@ class Ports:
         return 0
 
     def unix_s(self):
-        return None
+        now = os.getenv("OUTPOST_NOW")
+        return int(now) if now else None
+
+    def uptime_ms(self):
+        return self._ticks.uptime_ms() * SPEED
 
 
 def _forget_verifier():
@@ -108,6 +124,8 @@ async def check(boot, url, head):
     print("@free", gc.mem_free())
     update = Update(boot, SlotFiles(), Config(url, head), report)
     await Download(update, Ports()).run(_beat)
+    if update.frozen:
+        print("@frozen")
     print("@end", update.outcome, update.code or "-", update.fetched, update.blobs)
 
 
