@@ -16,7 +16,7 @@ from outpost.signing.documents import Role
 from outpost.signing.keys import SigningKey
 
 from tests.faults import inputs
-from tests.sim.update_harness import FAR, HEAD, Device, Publisher, Web, compress
+from tests.sim.update_harness import HEAD, Device, Publisher, Web, compress
 
 _HEAD_PATH = f"/update/heads/{HEAD}.cose"
 
@@ -117,6 +117,15 @@ def rotated(keys, **roles):
 
 def test_without_an_attack_it_installs(fleet):
     fleet.installs(fleet.new)
+
+
+def test_a_check_with_nothing_new_is_under_1_kb_on_the_wire(fleet):
+    """Request line, fields and body, both ways: everything but TCP's own headers."""
+    fleet.publisher.head(fleet.old_digest, 8)
+    assert fleet.check().outcome == "current"
+    assert len(fleet.web.requests) == 1
+    print(f"a check with nothing new: {fleet.web.wire_bytes} bytes on the wire")
+    assert 500 < fleet.web.wire_bytes < 1024
 
 
 # --- TUF
@@ -375,4 +384,3 @@ def test_deny_functionality_by_a_root_that_nobody_has(fleet):
     fleet.publisher.head(fleet.new_digest, 8, root=2)
     fleet.refuses("root-missing")
     assert fleet.untouched()
-    assert FAR > 0

@@ -45,6 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:  # noqa: N802 - the base class's name
         web = self.server.web
         web.requests.append(self.path)
+        web.wire_bytes += len(self.raw_requestline) + len(self.headers.as_bytes())
         trick = web.tricks.get(self.path)
         body = web.paths.get(self.path)
         if trick is not None:
@@ -69,10 +70,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(206, body[start:end], fields)
 
     def answer(self, status: int, body: bytes, fields: Mapping[str, str] | None = None) -> None:
-        self.send_response_only(status)
+        self.send_response(status)  # with Server and Date, as a CDN sends
         self.send_header("Content-Length", str(len(body)))
         for name, value in (fields or {}).items():
             self.send_header(name, value)
+        self.server.web.wire_bytes += len(b"".join(self._headers_buffer)) + 2 + len(body)
         self.end_headers()
         self.wfile.write(body)
 
@@ -95,6 +97,7 @@ class Web:
     paths: dict[str, bytes]
     tricks: dict[str, Trick] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    wire_bytes: int = 0
 
     @contextmanager
     def running(self) -> Iterator[str]:
