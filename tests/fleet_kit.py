@@ -1,7 +1,7 @@
 """What the fleet's tests build with: a trust root, signed releases, and devices that speak MQTT.
 
-A `Device` here is a client with a device's certificate and none of its firmware: it can say what no
-honest device would.
+A `Device` here is a client with the certificate of a device and none of its firmware: it can say
+what no honest device would.
 """
 
 import hashlib
@@ -16,12 +16,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from node.core import record
 from outpost.fleet.pki import Ca, pem
 from outpost.fleet.registry import Identity
 from outpost.signing import cose, documents
 from outpost.signing.ceremony import Ceremony
-
-from node.core import record
 
 SCHEMA = record.make_schema([("temperature", "Cel", -2), ("pressure", "Pa", 0)])
 BOARDS = {"sim": [], "other": []}
@@ -41,13 +40,27 @@ def make_release(folder: Path, ceremony: Ceremony, version: str, epoch: int = 0)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     fields = {
-        "product": "weather", "version": version, "epoch": epoch, "boards": BOARDS,
-        "chips": ["rp2040"], "mpy": 6, "micropython": [1, 25, 0], "loader": 1, "budget": 65536,
+        "product": "weather",
+        "version": version,
+        "epoch": epoch,
+        "boards": BOARDS,
+        "chips": ["rp2040"],
+        "mpy": 6,
+        "micropython": [1, 25, 0],
+        "loader": 1,
+        "budget": 65536,
         "health": {"deadline_s": 60, "publishes": 1, "heap_floor": 0, "connected": True},
-        "config": bytes(32), "sbom": bytes(32), "source": "test",
+        "config": bytes(32),
+        "sbom": bytes(32),
+        "source": "test",
     }
-    payload = documents.release(fields, [(name, len(content), hashlib.sha256(content).digest())
-                                         for name, content in files.items()])
+    payload = documents.release(
+        fields,
+        [
+            (name, len(content), hashlib.sha256(content).digest())
+            for name, content in files.items()
+        ],
+    )
     (target / "release.cose").write_bytes(cose.sign("release", payload, ceremony.key("release")))
     return target
 
@@ -59,12 +72,15 @@ def make_csr(key: ec.EllipticCurvePrivateKey, name: str = "anything") -> bytes:
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                             serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def identity(device_id: str) -> Identity:
-    return Identity(device_id, "weather", "sim", hashlib.sha256(device_id.encode()).hexdigest()[:12])
+    return Identity(
+        device_id, "weather", "sim", hashlib.sha256(device_id.encode()).hexdigest()[:12]
+    )
 
 
 def wait_for(condition: Callable[[], object], timeout_s: float = 5.0) -> bool:
@@ -96,11 +112,16 @@ class Device:
         stem.with_suffix(".crt").write_bytes(pem(cert_der, "CERTIFICATE"))
         stem.with_suffix(".key").write_bytes(key_pem(self.key))
         stem.with_suffix(".ca").write_bytes(self._trusted.ca_pem)
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2,
-                             client_id=self.id if client_id is None else client_id,
-                             reconnect_on_failure=False)
-        client.tls_set(str(stem.with_suffix(".ca")), str(stem.with_suffix(".crt")),
-                       str(stem.with_suffix(".key")))
+        client = mqtt.Client(
+            mqtt.CallbackAPIVersion.VERSION2,
+            client_id=self.id if client_id is None else client_id,
+            reconnect_on_failure=False,
+        )
+        client.tls_set(
+            str(stem.with_suffix(".ca")),
+            str(stem.with_suffix(".crt")),
+            str(stem.with_suffix(".key")),
+        )
         client.will_set(f"v1/{self.id}/up/status", cbor2.dumps({"on": False}), 1, True)
         client.on_connect = lambda *_: self.connected.set()
         client.on_message = lambda _c, _u, m: self.received.append((m.topic, m.payload))
@@ -135,16 +156,28 @@ class Device:
     # --- the sentences of a well-behaved device
 
     def runs(self, release: str, version: str, confirmed: bool = True) -> None:
-        self.say("state", {"version": version, "slot": "a", "epoch": 0, "board": "sim",
-                           "release": bytes.fromhex(release), "confirmed": confirmed}, retain=True)
+        self.say(
+            "state",
+            {
+                "version": version,
+                "slot": "a",
+                "epoch": 0,
+                "board": "sim",
+                "release": bytes.fromhex(release),
+                "confirmed": confirmed,
+            },
+            retain=True,
+        )
 
     def update(self, step: str, release: str, **more: object) -> None:
-        self.say("event", {"t": "update", "b": {"s": step, "release": bytes.fromhex(release),
-                                                **more}})
+        self.say(
+            "event", {"t": "update", "b": {"s": step, "release": bytes.fromhex(release), **more}}
+        )
 
 
-def batch(boot: int, seq: int, rows: list[tuple[int, int]], start_ms: int,
-          dated: bool = True) -> bytes:
+def batch(
+    boot: int, seq: int, rows: list[tuple[int, int]], start_ms: int, dated: bool = True
+) -> bytes:
     """A packed batch of (temperature, pressure), a second apart."""
     found = record.Batch(record.schema_id(SCHEMA), boot, seq)
     found.dated = dated

@@ -13,16 +13,19 @@ CONNECTION = "1795227411: New connection from 192.0.2.7:48801 on port 18883."
 CLOSED = "1795227411: Client <unknown> disconnected: Protocol error."
 
 
-@pytest.mark.parametrize("reason", ["certificate verify failed",
-                                    "peer did not return a certificate", "http request"])
+@pytest.mark.parametrize(
+    "reason", ["certificate verify failed", "peer did not return a certificate", "http request"]
+)
 def test_failed_handshake_has_its_address_and_reason(reason):
     error = f"1795227411: OpenSSL Error[0]: error:0A000086:SSL routines::{reason}"
     assert read(CONNECTION, error, CLOSED) == [Refusal("certificate", "", "192.0.2.7", reason)]
 
 
 def test_handshake_that_fails_at_once_comes_in_one_line():
-    line = ("1795229202: Client connection from 192.0.2.7 failed: "
-            "error:0A000086:SSL routines::certificate verify failed.")
+    line = (
+        "1795229202: Client connection from 192.0.2.7 failed: "
+        "error:0A000086:SSL routines::certificate verify failed."
+    )
     assert read(line) == [Refusal("certificate", "", "192.0.2.7", "certificate verify failed")]
 
 
@@ -46,16 +49,32 @@ def test_denied_publish_names_device_and_topic():
 
 
 def test_subscriptions_outside_the_own_subtree():
-    lines = ["1: w-1 1 v1/w-1/down/#", "1: w-1 1 v1/w-2/down/#", "1: w-1 0 #",
-             "1: _ingest 1 v1/+/up/#"]
+    lines = [
+        "1: w-1 1 v1/w-1/down/#",
+        "1: w-1 1 v1/w-2/down/#",
+        "1: w-1 0 #",
+        "1: _ingest 1 v1/+/up/#",
+    ]
     assert [(r.kind, r.device, r.detail) for r in read(*lines)] == [
-        ("subscribe", "w-1", "v1/w-2/down/#"), ("subscribe", "w-1", "#")]
+        ("subscribe", "w-1", "v1/w-2/down/#"),
+        ("subscribe", "w-1", "#"),
+    ]
 
 
-@pytest.mark.parametrize("line", [
-    "", "\n", "1: mosquitto version 2.0.11 running", CONNECTION, CLOSED,
-    "1: Client w-1 disconnected.", "1: Received DISCONNECT from w-1",
-    "1: Received PUBLISH from w-1 (d0, q1, r0, m1, 'Denied PUBLISH from w-2 (x, 'y', ...', ...)",
-    "1: Sending PUBACK to d1 (m2, rc135)", "1: New client connected from 127.0.0.1:5 as d1 (p2)"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "\n",
+        "1: mosquitto version 2.0.11 running",
+        CONNECTION,
+        CLOSED,
+        "1: Client w-1 disconnected.",
+        "1: Received DISCONNECT from w-1",
+        "1: Received PUBLISH from w-1 (d0, 'Denied PUBLISH from w-2 (x, 'y', ...', ...)",
+        "1: Sending PUBACK to d1 (m2, rc135)",
+        "1: New client connected from 127.0.0.1:5 as d1 (p2)",
+    ],
+)
 def test_everything_else_says_nothing(line):
     assert read(line) == []

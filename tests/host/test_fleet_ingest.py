@@ -25,8 +25,9 @@ NOW = 1_795_000_000_000
 def registry(tmp_path: Path) -> Iterator[Registry]:
     opened = Registry.open(tmp_path / "registry.db")
     opened.devices.add(identity("w-1"), 0)
-    opened.releases.add(Release("aa", "weather", "1.0.0", 0, b"", {},
-                                record.schema_id(SCHEMA).hex()), SCHEMA)
+    opened.releases.add(
+        Release("aa", "weather", "1.0.0", 0, b"", {}, record.schema_id(SCHEMA).hex()), SCHEMA
+    )
     yield opened
     opened.close()
 
@@ -36,8 +37,14 @@ def ingest(registry: Registry) -> Ingest:
     return Ingest(registry)
 
 
-def say(ingest: Ingest, kind: str, body: object, device: str = "w-1", now: int = NOW,
-        retained: bool = False) -> list[str]:
+def say(
+    ingest: Ingest,
+    kind: str,
+    body: object,
+    device: str = "w-1",
+    now: int = NOW,
+    retained: bool = False,
+) -> list[str]:
     raw = body if isinstance(body, bytes) else cbor2.dumps(body)
     message = Message(f"v1/{device}/up/{kind}", raw, now, retained)
     return [observed.kind for observed in ingest.accept(message)]
@@ -53,8 +60,10 @@ def value(registry: Registry, metric: str) -> float | None:
 def test_packed_batch_is_expanded_by_the_published_schema(registry, ingest):
     assert say(ingest, "telemetry", batch(1, 5, [(2150, 101325), (-50, 101300)], NOW)) == ["seen"]
     assert (value(registry, "temperature"), value(registry, "pressure")) == (-0.5, 101300.0)
-    assert registry.telemetry.series("w-1", "temperature", (0, 2 * NOW)) == [(NOW, 21.5),
-                                                                            (NOW + 1000, -0.5)]
+    assert registry.telemetry.series("w-1", "temperature", (0, 2 * NOW)) == [
+        (NOW, 21.5),
+        (NOW + 1000, -0.5),
+    ]
     assert registry.telemetry.flow("w-1").received == 2
 
 
@@ -100,15 +109,23 @@ def test_missing_values_are_left_out(registry, ingest):
 
 
 def test_scaling_rounds_once():
-    assert [telemetry.scaled(n, -2) for n in (1, 7, 110, 2153, -29)] == [0.01, 0.07, 1.1, 21.53,
-                                                                         -0.29]
+    assert [telemetry.scaled(n, -2) for n in (1, 7, 110, 2153, -29)] == [
+        0.01,
+        0.07,
+        1.1,
+        21.53,
+        -0.29,
+    ]
     assert telemetry.scaled(3, 2) == 300.0
 
 
 def test_senml_of_other_peoples_devices(registry, ingest):
-    pack = [{"bn": "urn:dev:x:", "bt": NOW / 1000, "bu": "Cel", "n": "in", "v": 21.5},
-            {"n": "out", "t": -60, "v": -3}, {"n": "door", "u": "/", "vb": True},
-            {"n": "note", "vs": "ok"}]
+    pack = [
+        {"bn": "urn:dev:x:", "bt": NOW / 1000, "bu": "Cel", "n": "in", "v": 21.5},
+        {"n": "out", "t": -60, "v": -3},
+        {"n": "door", "u": "/", "vb": True},
+        {"n": "note", "vs": "ok"},
+    ]
     say(ingest, "telemetry", json.dumps(pack).encode())
     latest = registry.telemetry.latest("w-1")["w-1"]
     assert latest["urn:dev:x:in"].value == 21.5
@@ -117,25 +134,43 @@ def test_senml_of_other_peoples_devices(registry, ingest):
 
 
 def test_senml_cbor_uses_the_labels_of_the_rfc():
-    pack = cbor2.dumps([{-2: "dev:", -3: NOW // 1000, 0: "t", 1: "Cel", 2: 20.5}, {0: "x", 4: False}])
+    pack = cbor2.dumps(
+        [{-2: "dev:", -3: NOW // 1000, 0: "t", 1: "Cel", 2: 20.5}, {0: "x", 4: False}]
+    )
     found = senml.from_cbor(pack, NOW)
-    assert [(r.metric, r.value, r.unit) for r in found] == [("dev:t", 20.5, "Cel"),
-                                                           ("dev:x", 0.0, "")]
+    assert [(r.metric, r.value, r.unit) for r in found] == [
+        ("dev:t", 20.5, "Cel"),
+        ("dev:x", 0.0, ""),
+    ]
 
 
 def test_relative_times_count_from_now():
     assert senml.readings([{"n": "a", "v": 1, "t": -5}], NOW)[0].ts_ms == NOW - 5000
 
 
-@pytest.mark.parametrize("pack, code", [
-    ({}, "senml-pack"), ([], "senml-pack"), ([1], "senml-record"), ([{"v": 1}], "senml-name"),
-    ([{"n": "a", "v": "1"}], "senml-field"), ([{"n": "a", "v": True}], "senml-field"),
-    ([{"n": "a", "v": float("nan")}], "senml-field"), ([{"n": "a", "v": 10**400}], "senml-field"),
-    ([{"n": "a", "v": 1, "x_": 1}], "senml-mandatory"), ([{"n": "a b", "v": 1}], "senml-name"),
-    ([{"n": "<script>", "v": 1}], "senml-name"), ([{"n": "a" * 200, "v": 1}], "senml-name"),
-    ([{"n": "a", "v": 1, "t": 1e30}], "senml-time"), ([{"n": "a", "vb": 1}], "senml-field"),
-    ([{"n": "a", "v": 1, "bver": 99}], "senml-version"), ([{"n": 1, "v": 1}], "senml-field"),
-    ([{"n": "a", "vs": 1}], "senml-field"), ([{"n": "a", "v": 1, "bt": -1e300}], "senml-time")])
+@pytest.mark.parametrize(
+    "pack, code",
+    [
+        ({}, "senml-pack"),
+        ([], "senml-pack"),
+        ([1], "senml-record"),
+        ([{"v": 1}], "senml-name"),
+        ([{"n": "a", "v": "1"}], "senml-field"),
+        ([{"n": "a", "v": True}], "senml-field"),
+        ([{"n": "a", "v": float("nan")}], "senml-field"),
+        ([{"n": "a", "v": 10**400}], "senml-field"),
+        ([{"n": "a", "v": 1, "x_": 1}], "senml-mandatory"),
+        ([{"n": "a b", "v": 1}], "senml-name"),
+        ([{"n": "<script>", "v": 1}], "senml-name"),
+        ([{"n": "a" * 200, "v": 1}], "senml-name"),
+        ([{"n": "a", "v": 1, "t": 1e30}], "senml-time"),
+        ([{"n": "a", "vb": 1}], "senml-field"),
+        ([{"n": "a", "v": 1, "bver": 99}], "senml-version"),
+        ([{"n": 1, "v": 1}], "senml-field"),
+        ([{"n": "a", "vs": 1}], "senml-field"),
+        ([{"n": "a", "v": 1, "bt": -1e300}], "senml-time"),
+    ],
+)
 def test_bad_senml_has_its_code(pack, code):
     with pytest.raises(PayloadError) as caught:
         senml.readings(pack, NOW)
@@ -145,10 +180,17 @@ def test_bad_senml_has_its_code(pack, code):
 # --- what cannot be read
 
 _BAD = {
-    b"": "empty", b"\xff\x00": "unknown-format", b"\x01": "batch-short", b"\x01\xff": "batch-flags",
-    b"[": "senml-json", b"[" * 60_000: "senml-json", b"\x81": "cbor",
-    b"\x81\x01": "senml-record", b"\x80\x00": "cbor-trailing",
-    b"\x81" * 60_000 + b"\x80": "cbor", cbor2.dumps([{0: "a", 2: 1}])[:-1]: "cbor",
+    b"": "empty",
+    b"\xff\x00": "unknown-format",
+    b"\x01": "batch-short",
+    b"\x01\xff": "batch-flags",
+    b"[": "senml-json",
+    b"[" * 60_000: "senml-json",
+    b"\x81": "cbor",
+    b"\x81\x01": "senml-record",
+    b"\x80\x00": "cbor-trailing",
+    b"\x81" * 60_000 + b"\x80": "cbor",
+    cbor2.dumps([{0: "a", 2: 1}])[:-1]: "cbor",
 }
 
 
@@ -173,7 +215,9 @@ def test_every_flipped_byte_and_every_cut_of_a_batch_is_stored_or_refused(regist
     good = batch(1, 0, [(2150, 101325), (2160, 101300)], NOW)
     for index in range(len(good)):
         for mask in (1, 0x80, 0xFF):
-            say(ingest, "telemetry", good[:index] + bytes([good[index] ^ mask]) + good[index + 1:])
+            say(
+                ingest, "telemetry", good[:index] + bytes([good[index] ^ mask]) + good[index + 1 :]
+            )
         say(ingest, "telemetry", good[:index])
     assert registry.telemetry.counter("malformed", "w-1") > len(good)
     codes = {reject.code for reject in registry.journal.rejects("w-1")}
@@ -186,8 +230,9 @@ def test_cbor_that_contains_itself_is_refused():
         payload.plain(bytes.fromhex("d81c82617 8d81d00".replace(" ", "")))
 
 
-@pytest.mark.parametrize("raw", ["c11a5f5e1000", "d82363282e2a", "c0613a", "d9010281", "f7", "a1f601",
-                                 "a1830102030405"])
+@pytest.mark.parametrize(
+    "raw", ["c11a5f5e1000", "d82363282e2a", "c0613a", "d9010281", "f7", "a1f601", "a1830102030405"]
+)
 def test_cbor_tags_and_keys_with_a_life_of_their_own_are_refused(raw):
     with pytest.raises(PayloadError):
         payload.plain(bytes.fromhex(raw))
@@ -211,8 +256,14 @@ def test_unknown_and_retired_devices_are_written_down_and_ignored(registry, inge
 
 
 def test_event_is_stored_once_and_observed_once(registry, ingest):
-    event = {"t": "update", "boot": 1, "seq": 7, "up": 10, "ts": NOW // 1000,
-             "b": {"s": "verified", "release": b"\xaa" * 32}}
+    event = {
+        "t": "update",
+        "boot": 1,
+        "seq": 7,
+        "up": 10,
+        "ts": NOW // 1000,
+        "b": {"s": "verified", "release": b"\xaa" * 32},
+    }
     assert say(ingest, "event", event) == ["seen", "update"]
     assert say(ingest, "event", event) == ["seen"]
     stored = registry.journal.events("w-1")
@@ -220,9 +271,22 @@ def test_event_is_stored_once_and_observed_once(registry, ingest):
     assert stored[0].body == {"s": "verified", "release": "aa" * 32}
 
 
-@pytest.mark.parametrize("body", [
-    {}, {"t": 1}, {"t": ""}, {"t": "x", "b": 1}, {"t": "x", "boot": -1}, {"t": "x", "seq": 2**32},
-    {"t": "x", "boot": True}, {"t": "x", "boot": "1"}, [1], "text", {1: 2}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"t": 1},
+        {"t": ""},
+        {"t": "x", "b": 1},
+        {"t": "x", "boot": -1},
+        {"t": "x", "seq": 2**32},
+        {"t": "x", "boot": True},
+        {"t": "x", "boot": "1"},
+        [1],
+        "text",
+        {1: 2},
+    ],
+)
 def test_misshapen_events_are_kept_as_rejects(registry, ingest, body):
     assert say(ingest, "event", body) == []
     assert registry.journal.events() == [] and len(registry.journal.rejects()) == 1
@@ -234,8 +298,18 @@ def test_clock_that_was_never_set_dates_nothing(registry, ingest):
 
 
 def test_state_and_heartbeat_land_in_the_device(registry, ingest):
-    say(ingest, "state", {"version": "1.0.0", "slot": "a", "epoch": 2, "release": b"\x01" * 32,
-                          "confirmed": True, "extra": [1]})
+    say(
+        ingest,
+        "state",
+        {
+            "version": "1.0.0",
+            "slot": "a",
+            "epoch": 2,
+            "release": b"\x01" * 32,
+            "confirmed": True,
+            "extra": [1],
+        },
+    )
     say(ingest, "status", {"on": True, "up": 60, "boot": 4, "rst": "watchdog", "heap": 9})
     found = registry.devices.get("w-1")
     assert (found.version, found.epoch, found.release) == ("1.0.0", 2, "01" * 32)
@@ -276,24 +350,62 @@ def test_log_is_text_whatever_the_bytes(registry, ingest):
 
 _KINDS = st.sampled_from(["telemetry", "event", "state", "status", "reply", "log", "csr"])
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.floats() | st.text(max_size=5)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(max_size=5)
     | st.binary(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.sampled_from(["t", "b", "boot", "seq", "up", "ts", "on", "id", "s", "release", "n", "v",
-                         0, 2, 6, -3]), inner, max_size=6), max_leaves=12)
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "t",
+                    "b",
+                    "boot",
+                    "seq",
+                    "up",
+                    "ts",
+                    "on",
+                    "id",
+                    "s",
+                    "release",
+                    "n",
+                    "v",
+                    0,
+                    2,
+                    6,
+                    -3,
+                ]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=12,
+)
 
 
-@settings(max_examples=150, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(kind=_KINDS, body=_VALUES.map(cbor2.dumps) | st.binary(max_size=80), retained=st.booleans())
 def test_nothing_a_device_sends_raises(registry, ingest, kind, body, retained):
     ingest.accept(Message(f"v1/w-1/up/{kind}", body, NOW, retained))
 
 
-@settings(max_examples=100, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(pack=st.lists(st.dictionaries(st.sampled_from(["n", "bn", "v", "bt", "t", "u", "vs", "bver"]),
-                                     _VALUES, max_size=5), max_size=3))
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    pack=st.lists(
+        st.dictionaries(
+            st.sampled_from(["n", "bn", "v", "bt", "t", "u", "vs", "bver"]), _VALUES, max_size=5
+        ),
+        max_size=3,
+    )
+)
 def test_no_senml_raises_anything_but_its_own_error(pack):
     try:
         for reading in senml.readings(pack, NOW):

@@ -30,7 +30,8 @@ def test_device_certificate_carries_the_id_we_chose_not_the_csr(ca):
     assert cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "w-1"
     assert cert.public_key() == device_key.public_key()
     assert list(cert.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [
-        ExtendedKeyUsageOID.CLIENT_AUTH]
+        ExtendedKeyUsageOID.CLIENT_AUTH
+    ]
     assert not cert.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     assert cert.not_valid_before_utc.year == 2000
     cert.verify_directly_issued_by(x509.load_der_x509_certificate(ca.ca_der))
@@ -102,8 +103,7 @@ def test_revoked_certificates_stay_revoked_after_opening(ca, tmp_path):
     crl = x509.load_pem_x509_crl(again.crl_path.read_bytes())
     listed = {entry.serial_number for entry in crl}
     assert listed == {int(pki.cert_serial(first), 16)}
-    assert crl.is_signature_valid(
-        x509.load_der_x509_certificate(again.ca_der).public_key())
+    assert crl.is_signature_valid(x509.load_der_x509_certificate(again.ca_der).public_key())
     assert second
 
 

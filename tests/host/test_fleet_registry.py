@@ -29,7 +29,8 @@ from outpost.fleet.registry import journal as journal_module
 from outpost.fleet.registry.telemetry import _holes
 
 ADAPTERS: dict[str, Callable[[Path], Registry]] = {
-    "sqlite": lambda folder: Registry.open(folder / "registry.db")}
+    "sqlite": lambda folder: Registry.open(folder / "registry.db")
+}
 
 
 @pytest.fixture(params=list(ADAPTERS))
@@ -49,8 +50,12 @@ def device(name: str, **fields: str) -> Identity:
 def test_enrolled_device_is_found_and_new(registry):
     registry.devices.add(device("w-1", hw_uid="11", cert_serial="a", spki_sha256="b"), 7)
     found = registry.devices.get("w-1")
-    assert (found.state, found.created_ms, found.online, found.version) == ("active", 7, False,
-                                                                           None)
+    assert (found.state, found.created_ms, found.online, found.version) == (
+        "active",
+        7,
+        False,
+        None,
+    )
     assert registry.devices.by_hw_uid("11") == found
     assert registry.devices.all() == [found] == registry.devices.all("weather")
     assert registry.devices.all("other") == []
@@ -81,8 +86,9 @@ def test_name_of_another_board_is_not_given_away(registry):
     assert caught.value.code == "device-taken"
 
 
-@pytest.mark.parametrize("name", ["", "-a", "A", "a/b", "a+", "#", "_ingest", "a" * 64, "a\n", "ä",
-                                  "a b", "."])
+@pytest.mark.parametrize(
+    "name", ["", "-a", "A", "a/b", "a+", "#", "_ingest", "a" * 64, "a\n", "ä", "a b", "."]
+)
 def test_names_that_could_escape_a_topic_are_refused(registry, name):
     with pytest.raises(OutpostError) as caught:
         registry.devices.add(device(name), 0)
@@ -137,8 +143,9 @@ def test_claims_agree_with_a_set_of_numbers(registry):
         first = rng.randrange(200)
         last = first + rng.randrange(12)
         wanted = set(range(first, last + 1))
-        fresh = {n for a, b in registry.telemetry.claim("w-1", 1, first, last)
-                 for n in range(a, b + 1)}
+        fresh = {
+            n for a, b in registry.telemetry.claim("w-1", 1, first, last) for n in range(a, b + 1)
+        }
         assert fresh == wanted - known
         known |= wanted
     holes = max(known) - min(known) + 1 - len(known)
@@ -231,8 +238,10 @@ def test_audit_chain_shows_an_edit_and_a_removal(registry, tmp_path):
     assert registry.audit.verify() is None
     assert [line.number for line in registry.audit.lines()] == [4, 3, 2, 1]
     raw = sqlite3.connect(tmp_path / "registry.db")
-    for statement in ("UPDATE audit SET actor = 'you' WHERE number = 2",
-                      "DELETE FROM audit WHERE number = 2"):
+    for statement in (
+        "UPDATE audit SET actor = 'you' WHERE number = 2",
+        "DELETE FROM audit WHERE number = 2",
+    ):
         with pytest.raises(sqlite3.IntegrityError):
             raw.execute(statement)
     raw.executescript("DROP TRIGGER audit_keeps; UPDATE audit SET actor = 'you' WHERE number = 2;")
@@ -252,8 +261,11 @@ def release(version: str = "1.0.0", digest: str = "aa") -> Release:
 def test_release_is_kept_with_its_schema_and_never_changes(registry):
     registry.releases.add(release(), b"schema")
     registry.releases.add(release(), b"schema")
-    assert registry.releases.get("aa") == release() == registry.releases.by_version("weather",
-                                                                                    "1.0.0")
+    assert (
+        registry.releases.get("aa")
+        == release()
+        == registry.releases.by_version("weather", "1.0.0")
+    )
     assert registry.releases.schema("abcd") == b"schema"
     assert registry.releases.schema("ffff") is None
     with pytest.raises(OutpostError) as caught:
@@ -280,10 +292,14 @@ def test_head_sequence_only_rises(registry):
 def test_rollout_is_saved_with_the_devices_that_changed(registry):
     row = RolloutRow("r-1", "weather", "aa", "running", 1, {"stage": 0})
     registry.rollouts.save(row, {"w-1": ("pending", {"n": 1}), "w-2": ("pending", {})})
-    registry.rollouts.save(RolloutRow("r-1", "weather", "aa", "paused", 1, {"stage": 1}),
-                           {"w-1": ("offered", {"n": 2})})
-    assert registry.rollouts.devices("r-1") == {"w-1": ("offered", {"n": 2}),
-                                                "w-2": ("pending", {})}
+    registry.rollouts.save(
+        RolloutRow("r-1", "weather", "aa", "paused", 1, {"stage": 1}),
+        {"w-1": ("offered", {"n": 2})},
+    )
+    assert registry.rollouts.devices("r-1") == {
+        "w-1": ("offered", {"n": 2}),
+        "w-2": ("pending", {}),
+    }
     assert [(r.state, r.document) for r in registry.rollouts.all()] == [("paused", {"stage": 1})]
 
 

@@ -10,8 +10,17 @@ from dataclasses import replace
 import pytest
 from outpost.errors import OutpostError
 from outpost.fleet.observation import Observation
-from outpost.fleet.rollout import Candidate, Plan, Policy, Rollout, RolloutState, Stage, State, Tally
-from outpost.fleet.rollout.gates import judge
+from outpost.fleet.rollout import (
+    Candidate,
+    Plan,
+    Policy,
+    Rollout,
+    RolloutState,
+    Stage,
+    State,
+    Tally,
+)
+from outpost.fleet.rollout.gates import chance, judge
 from outpost.fleet.rollout.plan import ACTIVE, ENDED, FAILURES, bucket
 
 NEW, OLD, OTHER = "aa" * 32, "bb" * 32, "cc" * 32
@@ -22,15 +31,26 @@ CANARY_THEN_ALL = (Stage("canary", ("d-0",)), Stage("all", percent=100))
 class Bench:
     """A rollout, its clock, and short words for what devices say."""
 
-    def __init__(self, count: int = 4, stages=CANARY_THEN_ALL, policy: Policy = POLICY,
-                 epochs: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self,
+        count: int = 4,
+        stages=CANARY_THEN_ALL,
+        policy: Policy = POLICY,
+        epochs: tuple[int, int] = (0, 0),
+    ) -> None:
         self.now = 1_000_000
         plan = Plan("r-1", "weather", NEW, "1.1.0", epochs[1], ("sim",), stages, policy)
         self.rollout = Rollout(plan, self.now)
         self.actions: list[tuple[str, str, str]] = []
-        self.rollout.join([Candidate(f"d-{i}", "sim", release=OLD, confirmed=True,
-                                     epoch=epochs[0], seen_ms=self.now) for i in range(count)],
-                          self.now)
+        self.rollout.join(
+            [
+                Candidate(
+                    f"d-{i}", "sim", release=OLD, confirmed=True, epoch=epochs[0], seen_ms=self.now
+                )
+                for i in range(count)
+            ],
+            self.now,
+        )
         self.tick()
         self.tick(1)
 
@@ -69,8 +89,8 @@ class Bench:
     def put(self, device: str, state: State) -> None:
         """Where the engine could have brought it itself: offered, and last heard now."""
         member = self.rollout.members[device]
-        member.state, member.offers = state, 1
-        member.heard_ms = member.progress_ms = self.now
+        member.offers, member.heard_ms = 1, self.now
+        self.rollout._move(device, state, "", self.now)
 
     def offered(self) -> list[str]:
         return [device for kind, device, _ in self.actions if kind == "offer"]
@@ -252,8 +272,10 @@ def test_device_without_a_known_release_before_cannot_be_taken_back():
     assert bench.rollout.members["d-0"].back == "unknown"
 
 
-@pytest.mark.parametrize("change, code", [
-    ({"active": False}, "not-active"), ({"board": "other"}, "board"), ({"epoch": 5}, "epoch")])
+@pytest.mark.parametrize(
+    "change, code",
+    [({"active": False}, "not-active"), ({"board": "other"}, "board"), ({"epoch": 5}, "epoch")],
+)
 def test_devices_that_cannot_take_it_are_skipped(change, code):
     bench = Bench(1)
     candidate = replace(Candidate("d-9", "sim", release=OLD, confirmed=True), **change)
@@ -306,8 +328,10 @@ def test_two_canary_failures_pause_and_resume_pardons_them():
     for device in ("d-0", "d-1"):
         bench.crashes(device)
     bench.tick()
-    assert (bench.rollout.state, bench.rollout.reason) == (RolloutState.PAUSED,
-                                                           "2 canaries failed")
+    assert (bench.rollout.state, bench.rollout.reason) == (
+        RolloutState.PAUSED,
+        "2 canaries failed",
+    )
     bench.rollout.resume()
     for number in range(2, 9):
         bench.updates(f"d-{number}")
@@ -333,8 +357,11 @@ def test_orders_that_do_not_fit_the_state_are_refused():
     with pytest.raises(OutpostError, match="cannot be resumed"):
         bench.rollout.resume()
     bench.rollout.abort("by hand")
-    for order in (bench.rollout.resume, lambda: bench.rollout.pause("x"),
-                  lambda: bench.rollout.abort("x")):
+    for order in (
+        bench.rollout.resume,
+        lambda: bench.rollout.pause("x"),
+        lambda: bench.rollout.abort("x"),
+    ):
         with pytest.raises(OutpostError) as caught:
             order()
         assert caught.value.code == "rollout-state"
@@ -343,35 +370,64 @@ def test_orders_that_do_not_fit_the_state_are_refused():
 # --- gates at their edges
 
 
-@pytest.mark.parametrize("tally, canary, expected", [
-    (Tally(100, 97, 0, 0), False, ("", "", True)),
-    (Tally(100, 94, 0, 0), False, ("", "", False)),
-    (Tally(100, 95, 2, 0), False, ("", "", True)),  # 2.06 %
-    (Tally(100, 60, 2, 0), False, ("", "2 of 62 failed", False)),  # 3.2 %
-    (Tally(100, 4, 1, 0), False, ("", "", False)),  # one failure alone
-    (Tally(100, 3, 1, 1), False, ("", "", False)),  # dark, but not a canary
-    (Tally(100, 18, 2, 0), False, ("2 of 20 failed", "", False)),  # exactly 10 %
-    (Tally(100, 19, 2, 0), False, ("", "2 of 21 failed", False)),
-    (Tally(100, 2, 2, 0), False, ("", "", False)),  # fewer than min_ended
-    (Tally(1, 0, 1, 0), False, ("1 of 1 failed", "", False)),  # all of a small stage
-    (Tally(20, 19, 1, 0), False, ("", "1 of 20 failed", False)),  # 5 %
-    (Tally(50, 49, 1, 0), False, ("", "", True)),  # 2 %
-    (Tally(8, 0, 2, 0), True, ("", "2 canaries failed", False)),
-    (Tally(8, 5, 1, 1), True, ("1 canary dark", "", False)),
-    (Tally(0, 0, 0, 0), True, ("", "", True)),
-])
+@pytest.mark.parametrize(
+    "tally, canary, expected",
+    [
+        (Tally(100, 97, 0, 0), False, ("", "", True)),
+        (Tally(100, 94, 0, 0), False, ("", "", False)),
+        (Tally(100, 95, 2, 0), False, ("", "", True)),  # 2.06 %
+        (Tally(100, 60, 2, 0), False, ("", "2 of 62 failed", False)),  # 3.2 %
+        (Tally(100, 4, 1, 0), False, ("", "", False)),  # one failure alone
+        (Tally(100, 3, 1, 1), False, ("", "", False)),  # dark, but not a canary
+        (Tally(100, 18, 2, 0), False, ("", "2 of 20 failed", False)),  # 10 %, but by chance?
+        (Tally(100, 36, 4, 0), False, ("", "4 of 40 failed", False)),  # 3.1 % of chance
+        (Tally(100, 45, 5, 0), False, ("", "5 of 50 failed", False)),  # 1.7 %
+        (Tally(100, 63, 7, 0), False, ("7 of 70 failed", "", False)),  # 0.5 %, exactly 10 %
+        (Tally(100, 64, 7, 0), False, ("", "7 of 71 failed", False)),  # 9.86 %
+        (Tally(100, 7, 3, 0), False, ("3 of 10 failed", "", False)),
+        (Tally(100, 2, 2, 0), False, ("", "", False)),  # fewer than min_ended
+        (Tally(1, 0, 1, 0), False, ("1 of 1 failed", "", False)),  # all of a small stage
+        (Tally(5, 4, 1, 0), False, ("1 of 5 failed", "", False)),
+        (Tally(5, 3, 1, 0), False, ("", "", False)),  # not all of it yet
+        (Tally(10, 9, 1, 0), True, ("", "only 9 of 10 healthy", False)),
+        (Tally(20, 19, 1, 0), False, ("", "", True)),  # one of many is an accident
+        (Tally(8, 0, 2, 0), True, ("", "2 canaries failed", False)),
+        (Tally(8, 5, 1, 1), True, ("1 canary dark", "", False)),
+        (Tally(0, 0, 0, 0), True, ("", "", True)),
+    ],
+)
 def test_gates(tally, canary, expected):
     verdict = judge(Policy(), tally, canary, 0)
     assert (verdict.abort, verdict.pause, verdict.healthy) == expected
+
+
+def test_chance_is_the_binomial_tail():
+    assert chance(0, 10, 0.03) == 1.0
+    assert chance(1, 1, 0.03) == pytest.approx(0.03)
+    assert chance(2, 3, 0.5) == pytest.approx(0.5)
+    assert chance(1, 50, 0.03) == pytest.approx(1 - 0.97**50)
+    assert chance(9_000, 10_000, 0.5) == pytest.approx(0, abs=1e-9)
+    assert (chance(1, 5, 0.0), chance(0, 5, 0.0), chance(5, 5, 1.0)) == (0.0, 1.0, 1.0)
 
 
 # --- every state against every sentence
 
 _SENTENCES = {
     "seen": ("seen", {}),
-    **{f"step {word}": ("update", {"s": word, "release": NEW})
-       for word in ("offered", "downloading", "verified", "installing", "rebooting", "confirmed",
-                    "refused", "failed", "nonsense")},
+    **{
+        f"step {word}": ("update", {"s": word, "release": NEW})
+        for word in (
+            "offered",
+            "downloading",
+            "verified",
+            "installing",
+            "rebooting",
+            "confirmed",
+            "refused",
+            "failed",
+            "nonsense",
+        )
+    },
     "foreign step": ("update", {"s": "refused", "release": OTHER}),
     "new confirmed": ("state", {"release": NEW, "confirmed": True}),
     "new on trial": ("state", {"release": NEW, "confirmed": False}),
@@ -409,8 +465,14 @@ def _check(bench: Bench, before: State, sentence: str) -> None:
         assert after is _CERTAIN[sentence]
     if after is State.CONFIRMED and before is not State.CONFIRMED:
         assert sentence in ("new confirmed", "retained new", "step confirmed")
-    if sentence in ("seen", "boot", "foreign step", "foreign evidence", "retained old",
-                    "garbage update"):
+    if sentence in (
+        "seen",
+        "boot",
+        "foreign step",
+        "foreign evidence",
+        "retained old",
+        "garbage update",
+    ):
         assert after is before, (before, sentence, after)
     if before is State.CONFIRMED and after is not before:
         assert sentence in ("old", "garbage state")
@@ -446,17 +508,24 @@ def test_empty_stages_are_passed_without_soaking():
     assert len(bench.offered()) == 3
 
 
-@pytest.mark.parametrize("stages", [
-    (), (Stage("nobody"),), (Stage("a", percent=50), Stage("b", percent=10)),
-    (Stage("a", percent=101),)])
+@pytest.mark.parametrize(
+    "stages",
+    [
+        (),
+        (Stage("nobody"),),
+        (Stage("a", percent=50), Stage("b", percent=10)),
+        (Stage("a", percent=101),),
+    ],
+)
 def test_senseless_stages_are_refused(stages):
     with pytest.raises(OutpostError) as caught:
         Plan("r", "p", NEW, "1", 0, ("sim",), stages)
     assert caught.value.code == "stages"
 
 
-@pytest.mark.parametrize("change", [{"soak_s": -1}, {"success_rate": 0}, {"abort_rate": "x"},
-                                    {"offers_per_minute": 0}])
+@pytest.mark.parametrize(
+    "change", [{"soak_s": -1}, {"success_rate": 0}, {"abort_rate": "x"}, {"offers_per_minute": 0}]
+)
 def test_senseless_policies_are_refused(change):
     with pytest.raises(OutpostError) as caught:
         Policy(**change)
@@ -486,8 +555,10 @@ def test_a_long_pause_does_not_save_up_a_burst():
 def test_stored_and_loaded_engine_goes_on_the_same():
     bench = Bench()
     bench.step("d-0", "downloading")
-    document, members = bench.rollout.to_json(), {
-        name: member.to_json() for name, member in bench.rollout.members.items()}
+    document, members = (
+        bench.rollout.to_json(),
+        {name: member.to_json() for name, member in bench.rollout.members.items()},
+    )
     loaded = Rollout.from_json(document, members, bench.now)
     members["d-0"]["heard_ms"] = bench.now
     assert loaded.to_json() == document
@@ -523,8 +594,14 @@ def test_random_fleets_always_settle():
     """Whatever devices do, a rollout ends or waits for a person, and its books add up."""
     for seed in range(60):
         rng = random.Random(seed)
-        bench = Bench(40, (Stage("canary", ("d-0", "d-1")), Stage("20 %", percent=20),
-                           Stage("all", percent=100)))
+        bench = Bench(
+            40,
+            (
+                Stage("canary", ("d-0", "d-1")),
+                Stage("20 %", percent=20),
+                Stage("all", percent=100),
+            ),
+        )
         words = list(_SENTENCES)
         for _ in range(400):
             if rng.random() < 0.7:
@@ -535,6 +612,9 @@ def test_random_fleets_always_settle():
             bench.tick(POLICY.dark_after_s)
         left = [s for s in bench.states() if s in ACTIVE]
         assert bench.rollout.state is not RolloutState.RUNNING or left == [], seed
+        for stage in range(3):
+            members = [m for m in bench.rollout.members.values() if m.stage == stage]
+            assert bench.rollout.tally(stage) == Tally.of(members), "the running count"
         offered = set(bench.offered())
         for name, member in bench.rollout.members.items():
             assert member.state in ENDED or member.state is State.PENDING, (seed, name)

@@ -47,20 +47,37 @@ def test_whole_answer_says_how_to_cache_it():
     assert found.headers["accept-ranges"] == "bytes"
 
 
-@pytest.mark.parametrize("header, status", [
-    ('"tag"', 304), ('W/"tag"', 304), ('"a", "tag"', 304), ("*", 304), ('"other"', 200), ("", 200)])
+@pytest.mark.parametrize(
+    "header, status",
+    [
+        ('"tag"', 304),
+        ('W/"tag"', 304),
+        ('"a", "tag"', 304),
+        ("*", 304),
+        ('"other"', 200),
+        ("", 200),
+    ],
+)
 def test_unchanged_costs_no_body(header, status):
     found = answer(ITEM, {"if-none-match": header})
     assert (found.status, len(found.body)) == (status, 0 if status == 304 else 100)
 
 
-@pytest.mark.parametrize("header, span", [
-    ("bytes=0-", (0, 99)), ("bytes=10-19", (10, 19)), ("bytes=90-500", (90, 99)),
-    ("bytes=-5", (95, 99)), ("bytes=-500", (0, 99)), ("bytes=99-", (99, 99))])
+@pytest.mark.parametrize(
+    "header, span",
+    [
+        ("bytes=0-", (0, 99)),
+        ("bytes=10-19", (10, 19)),
+        ("bytes=90-500", (90, 99)),
+        ("bytes=-5", (95, 99)),
+        ("bytes=-500", (0, 99)),
+        ("bytes=99-", (99, 99)),
+    ],
+)
 def test_range_gives_that_part(header, span):
     found = answer(ITEM, {"range": header})
     assert found.status == 206
-    assert found.body == ITEM.content[span[0]:span[1] + 1]
+    assert found.body == ITEM.content[span[0] : span[1] + 1]
     assert found.headers["content-range"] == f"bytes {span[0]}-{span[1]}/100"
 
 
@@ -71,8 +88,19 @@ def test_range_outside_is_not_satisfiable(header):
     assert found.headers["content-range"] == "bytes */100"
 
 
-@pytest.mark.parametrize("header", ["bytes=", "bytes=-", "bytes=5-1", "bytes=0-1,5-6", "lines=0-1",
-                                    "bytes=a-b", "bytes=0-" + "9" * 100, "bytes=0-1 "])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "bytes=",
+        "bytes=-",
+        "bytes=5-1",
+        "bytes=0-1,5-6",
+        "lines=0-1",
+        "bytes=a-b",
+        "bytes=0-" + "9" * 100,
+        "bytes=0-1 ",
+    ],
+)
 def test_other_ranges_are_ignored(header):
     assert answer(ITEM, {"range": header}).status == 200
 
@@ -108,26 +136,56 @@ def test_publishing_again_changes_nothing(fleet, tmp_path, ceremony):
     assert len(fleet.registry.audit.lines()) == 1
 
 
-@pytest.mark.parametrize("path", [
-    "", "heads", "heads/", "heads/.cose", "heads/../../token.cose", "blobs/../../token",
-    "root/0.cose", "root/-1.cose", "root/1", "releases/" + "g" * 64 + ".cose", "token",
-    "blobs/" + "a" * 63, "blobs/" + "A" * 64, "blobs/" + "a" * 64 + "\n", "heads/w-1", "//token",
-    "heads/w-1.cose"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "heads",
+        "heads/",
+        "heads/.cose",
+        "heads/../../token.cose",
+        "blobs/../../token",
+        "root/0.cose",
+        "root/-1.cose",
+        "root/1",
+        "releases/" + "g" * 64 + ".cose",
+        "token",
+        "blobs/" + "a" * 63,
+        "blobs/" + "A" * 64,
+        "blobs/" + "a" * 64 + "\n",
+        "heads/w-1",
+        "//token",
+        "heads/w-1.cose",
+    ],
+)
 def test_nothing_else_is_served(files, path):
     assert files.find(path) is None
 
 
-@pytest.mark.parametrize("break_it, code", [
-    (lambda doc, keys: doc[:-1], "cbor-short"),
-    (lambda doc, keys: doc[:-9] + bytes([doc[-9] ^ 1]) + doc[-8:], "signature"),
-    (lambda doc, keys: cose.sign("release", cose.signatures_of("release", doc)[0],
-                                 SigningKey.generate()), "signer"),
-    (lambda doc, keys: cose.sign("release", cose.signatures_of("release", doc)[0],
-                                 keys.key("head")), "signer"),
-    (lambda doc, keys: cose.signatures_of("release", doc)[0], "cose-shape")],
-    ids=["cut", "flipped", "stranger", "head-key", "unsigned"])
+@pytest.mark.parametrize(
+    "break_it, code",
+    [
+        (lambda doc, keys: doc[:-1], "cbor-short"),
+        (lambda doc, keys: doc[:-9] + bytes([doc[-9] ^ 1]) + doc[-8:], "signature"),
+        (
+            lambda doc, keys: cose.sign(
+                "release", cose.signatures_of("release", doc)[0], SigningKey.generate()
+            ),
+            "signer",
+        ),
+        (
+            lambda doc, keys: cose.sign(
+                "release", cose.signatures_of("release", doc)[0], keys.key("head")
+            ),
+            "signer",
+        ),
+        (lambda doc, keys: cose.signatures_of("release", doc)[0], "cose-shape"),
+    ],
+    ids=["cut", "flipped", "stranger", "head-key", "unsigned"],
+)
 def test_release_that_does_not_verify_is_refused_before_anything_is_stored(
-        fleet, tmp_path, ceremony, break_it, code):
+    fleet, tmp_path, ceremony, break_it, code
+):
     folder = make_release(tmp_path, ceremony, "1.0.0")
     path = folder / "release.cose"
     path.write_bytes(break_it(path.read_bytes(), ceremony))

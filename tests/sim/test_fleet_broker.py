@@ -1,4 +1,4 @@
-"""The fleet against the real mosquitto: who gets in, who is refused, and that it is written down."""
+"""The fleet against the real mosquitto: who gets in, who is refused, and what is written down."""
 
 import json
 import os
@@ -14,11 +14,12 @@ from pathlib import Path
 
 import cbor2
 import pytest
-from tests.fleet_kit import Device, batch, identity, make_release, make_trust, wait_for
 from outpost.fleet.pki import Ca
 from outpost.fleet.rollout import Policy, Stage
 from outpost.fleet.server import FleetServer
 from outpost.signing.ceremony import Ceremony
+
+from tests.fleet_kit import Device, batch, identity, make_release, make_trust, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +62,16 @@ def test_no_certificate_is_refused_and_logged(fleet):
     import ssl
 
     context = ssl.create_default_context(cadata=fleet.ca.ca_pem.decode())
-    with pytest.raises(OSError), socket.create_connection(
-            ("127.0.0.1", fleet.broker_port)) as raw:
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", fleet.broker_port)) as raw:
         secure = context.wrap_socket(raw, server_hostname="127.0.0.1")
         secure.sendall(b"\x10\x00")
         if not secure.recv(1):
             raise OSError("closed")
-    assert wait_for(lambda: any("did not return a certificate" in text
-                                for text in refused(fleet, "broker-certificate")))
+    assert wait_for(
+        lambda: any(
+            "did not return a certificate" in text for text in refused(fleet, "broker-certificate")
+        )
+    )
 
 
 def test_other_devices_topic_is_refused_and_logged(fleet, tmp_path):
@@ -121,6 +124,7 @@ def test_retired_device_is_cut_off_at_once_and_stays_out(fleet, tmp_path):
     again.key = device.key
     cert = tmp_path / "w-1.crt"
     import ssl
+
     with pytest.raises(OSError):
         again.connect(fleet.broker_port, ssl.PEM_cert_to_DER_cert(cert.read_text()))
         assert not again.connected.wait(1)
@@ -171,8 +175,11 @@ def test_rollout_reaches_canary_then_the_rest(fleet, tmp_path, ceremony):
         device.runs(one.digest, "1.0.0")
     assert wait_for(lambda: all(d.version == "1.0.0" for d in fleet.registry.devices.all()))
     rollout = fleet.rollouts.create(
-        "weather", "1.1.0", [Stage("canary", ("w-1",)), Stage("all", percent=100)],
-        Policy(soak_s=0, offers_per_minute=6000))
+        "weather",
+        "1.1.0",
+        [Stage("canary", ("w-1",)), Stage("all", percent=100)],
+        Policy(soak_s=0, offers_per_minute=6000),
+    )
     assert wait_for(lambda: devices["w-1"].received)
     command = cbor2.loads(devices["w-1"].received[0][1])
     assert command["cmd"] == "check-update"
@@ -199,22 +206,42 @@ def test_crashing_release_is_halted_with_its_traceback(fleet, tmp_path, ceremony
         device.runs(one.digest, "1.0.0")
     assert wait_for(lambda: all(d.version for d in fleet.registry.devices.all()))
     rollout = fleet.rollouts.create(
-        "weather", "1.2.0", [Stage("canary", ("w-1",)), Stage("all", percent=100)],
-        Policy(soak_s=0))
+        "weather",
+        "1.2.0",
+        [Stage("canary", ("w-1",)), Stage("all", percent=100)],
+        Policy(soak_s=0),
+    )
     canary = devices["w-1"]
     canary.update("rebooting", bad.digest)
     canary.runs(one.digest, "1.0.0")
-    canary.say("event", {"t": "evidence", "boot": 9, "seq": 1, "b": {
-        "version": "1.2.0", "digest": bytes.fromhex(bad.digest), "cause": "exception",
-        "stage": "run", "tries": 3, "text": "Traceback: ZeroDivisionError <b>"}})
+    canary.say(
+        "event",
+        {
+            "t": "evidence",
+            "boot": 9,
+            "seq": 1,
+            "b": {
+                "version": "1.2.0",
+                "digest": bytes.fromhex(bad.digest),
+                "cause": "exception",
+                "stage": "run",
+                "tries": 3,
+                "text": "Traceback: ZeroDivisionError <b>",
+            },
+        },
+    )
     assert wait_for(lambda: fleet.rollouts.status(rollout)["state"] == "aborted")
     outcome = {d["id"]: d["state"] for d in fleet.rollouts.status(rollout)["devices"]}
     assert outcome == {"w-1": "rolled_back", "w-2": "skipped"}
     head = fleet.registry.releases.head("w-1")
     assert (head.release, head.sequence) == (one.digest, 2)
     assert fleet.registry.releases.head("w-2") is None
-    assert wait_for(lambda: "ZeroDivisionError &lt;b&gt;" in urllib.request.urlopen(
-        f"{fleet.url}/rollouts/{rollout}").read().decode())
+    assert wait_for(
+        lambda: (
+            "ZeroDivisionError &lt;b&gt;"
+            in urllib.request.urlopen(f"{fleet.url}/rollouts/{rollout}").read().decode()
+        )
+    )
     for device in devices.values():
         device.close()
 
@@ -252,11 +279,14 @@ def test_serve_stops_quickly_and_leaves_no_broker(tmp_path, ceremony, mosquitto)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
 def test_broker_dies_with_a_killed_server(tmp_path, ceremony, mosquitto):
-    script = ("import sys, time, pathlib\nfrom outpost.fleet.server import FleetServer\n"
-              "with FleetServer(pathlib.Path(sys.argv[1])) as f:\n"
-              " print(f.broker.pid, flush=True); time.sleep(60)")
-    child = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "fleet")],
-                             stdout=subprocess.PIPE, text=True)
+    script = (
+        "import sys, time, pathlib\nfrom outpost.fleet.server import FleetServer\n"
+        "with FleetServer(pathlib.Path(sys.argv[1])) as f:\n"
+        " print(f.broker.pid, flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "fleet")], stdout=subprocess.PIPE, text=True
+    )
     assert child.stdout
     pid = int(child.stdout.readline())
     child.kill()
@@ -280,8 +310,20 @@ def test_command_line_talks_to_the_server(fleet, tmp_path):
 
     def run(*arguments: str) -> tuple[int, dict]:
         done = subprocess.run(
-            [sys.executable, "-m", "outpost.cli.main", "--json", *arguments, "--dir",
-             str(fleet.fleet.folder)], capture_output=True, text=True, timeout=30, check=False)
+            [
+                sys.executable,
+                "-m",
+                "outpost.cli.main",
+                "--json",
+                *arguments,
+                "--dir",
+                str(fleet.fleet.folder),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
         return done.returncode, json.loads(done.stdout)
 
     code, listed = run("device", "list")

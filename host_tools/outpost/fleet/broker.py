@@ -6,6 +6,7 @@ cannot speak as another, nor push another off the broker.  The folder is private
 The child dies with its parent; when it dies alone it is started again, with growing pauses.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -27,6 +28,7 @@ from outpost.paths import tool_path
 START_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 1.5
 BACKOFF_MAX_S = 30.0
+WATCH_S = 2.0
 MAX_PACKET_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1
 
@@ -91,6 +93,8 @@ class Broker:
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._watcher: threading.Thread | None = None
+        self._crl_mtime_ns = 0
         self._last_lines: list[str] = []
         self.port = config.port
         self.restarts = 0
@@ -116,19 +120,36 @@ class Broker:
             target=self._keep_alive, args=(program,), name="broker", daemon=True
         )
         self._thread.start()
-        self._await_listener()
+        try:
+            self._await_listener()
+        except OutpostError:
+            self.stop()
+            raise
+        self._watcher = threading.Thread(target=self._watch, name="broker-crl", daemon=True)
+        self._watcher.start()
         return self.port
 
     def stop(self) -> None:
         self._stopping.set()
         self._end_child()
-        if self._thread:
-            self._thread.join(STOP_TIMEOUT_S)
+        for thread in (self._thread, self._watcher):
+            if thread and thread is not threading.current_thread():
+                thread.join(STOP_TIMEOUT_S)
 
     def reload(self) -> None:
         """Read the revocation list again; by a restart, as a reload keeps open sessions."""
         self._end_child()
         self._await_listener()
+
+    def _watch(self) -> None:
+        """A station in another process may revoke: its word counts within seconds as well."""
+        while not self._stopping.wait(WATCH_S):
+            if self._crl_changed():
+                with contextlib.suppress(OutpostError):
+                    self.reload()
+
+    def _crl_changed(self) -> bool:
+        return self._ca.crl_path.stat().st_mtime_ns != self._crl_mtime_ns
 
     def save(self) -> None:
         """Write sessions to disk now: once ingest has subscribed, a broker that is killed and
@@ -178,6 +199,7 @@ class Broker:
             backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
 
     def _run_once(self, program: Path) -> None:
+        self._crl_mtime_ns = self._ca.crl_path.stat().st_mtime_ns
         self._child = subprocess.Popen(
             [str(program), "-c", str(self._config.folder / "mosquitto.conf")],
             stdin=subprocess.DEVNULL,
@@ -217,7 +239,6 @@ class Broker:
             if self.pid and _listens(self._config.host, self.port):
                 return
             time.sleep(0.02)
-        self.stop()
         raise OutpostError(
             "broker-start",
             f"mosquitto does not listen on port {self.port}: " + " / ".join(self._last_lines[-3:]),

@@ -6,6 +6,7 @@ Pages refresh themselves by fetching their own `main` element again (`?part=1`):
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -101,6 +102,7 @@ def environment() -> jinja2.Environment:
         ago=ago,
         when=when,
         quantity=quantity,
+        tone=lambda word: re.sub(r"[^a-z_]", "", str(word))[:20],
         size=size,
         duration=duration,
         short=lambda digest: (digest or "")[:12] or "–",

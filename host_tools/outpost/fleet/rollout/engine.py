@@ -30,8 +30,10 @@ from outpost.fleet.rollout.plan import (
     RolloutState,
     State,
 )
+from outpost.fleet.rollout.roster import Roster
 
 _NOTHING_DUE_MS = 60_000
+_OFFER_EVERY_MS = 1_000
 _MAX_BURST_S = 10
 _PROGRESS = {state.value: state for state in ACTIVE}
 
@@ -45,11 +47,15 @@ class Rollout:
         self.created_ms = now_ms
         self.healthy_since_ms: int | None = None
         self.pardoned = 0  # failures of this stage that an operator has looked at
-        self.members: dict[str, Member] = {}
+        self._roster = Roster(plan.policy)
+        self._talking: set[str] = set()
         self._tokens = 1.0
         self._tokens_ms = now_ms
         self._actions: list[Action] = []
-        self._changed: set[str] = set()
+
+    @property
+    def members(self) -> dict[str, Member]:
+        return self._roster.members
 
     # --- who takes part
 
@@ -58,8 +64,7 @@ class Rollout:
         for candidate in candidates:
             stage = self.plan.stage_of(candidate.id)
             if candidate.id not in self.members and stage is not None:
-                self.members[candidate.id] = self._member(candidate, stage, now_ms)
-                self._changed.add(candidate.id)
+                self._roster.add(candidate.id, self._member(candidate, stage, now_ms))
 
     def _member(self, candidate: Candidate, stage: int, now_ms: int) -> Member:
         state, code = State.PENDING, ""
@@ -125,7 +130,7 @@ class Rollout:
             self._move(device_id, State.SKIPPED, "aborted")
 
     def _take_back(self, device_id: str, member: Member) -> None:
-        self._changed.add(device_id)
+        self._roster.unsaved.add(device_id)
         if member.previous is None:
             member.back = "unknown"
         elif member.state is State.CONFIRMED and self.plan.epoch > member.previous_epoch:
@@ -149,6 +154,7 @@ class Rollout:
             return
         if observation.kind not in ("state-retained", "csr"):
             member.heard_ms = max(member.heard_ms, observation.at_ms)
+            self._talking.add(observation.device)
         handler = getattr(self, "_on_" + observation.kind.replace("-", "_"), None)
         if handler:
             handler(observation, member)
@@ -166,7 +172,7 @@ class Rollout:
             self._returned(observation, member)
         elif member.back == "offered" and member.running == member.previous:
             member.back = "done"
-            self._changed.add(observation.device)
+            self._roster.unsaved.add(observation.device)
 
     def _on_trial_or_confirmed(self, observation: Observation, member: Member) -> None:
         if observation.body.get("confirmed") is True:
@@ -207,7 +213,7 @@ class Rollout:
 
     def _on_update(self, observation: Observation, member: Member) -> None:
         step, release = observation.body.get("s"), observation.body.get("release")
-        # A device tries again by itself, so one that waits for an offer, or was given up, may speak.
+        # A device tries again by itself: one that waits for an offer, or was given up, may speak.
         listening = member.state in (*ACTIVE, State.DARK) or (
             member.state is State.PENDING and member.offers
         )
@@ -235,7 +241,7 @@ class Rollout:
             return
         member.evidence = True
         member.code = str(observation.body.get("cause") or "evidence")[:64]
-        self._changed.add(observation.device)
+        self._roster.unsaved.add(observation.device)
         if member.state in ACTIVE and member.running not in (None, self.plan.release):
             self._move(observation.device, State.ROLLED_BACK, member.code, observation.at_ms)
 
@@ -250,11 +256,7 @@ class Rollout:
         self._move(device_id, State.PENDING, code, now_ms)
 
     def _move(self, device_id: str, state: State, code: str, at_ms: int | None = None) -> None:
-        member = self.members[device_id]
-        member.state, member.code = state, code
-        member.since_ms = at_ms if at_ms is not None else self._tokens_ms
-        member.progress_ms = max(member.progress_ms, member.since_ms)
-        self._changed.add(device_id)
+        self._roster.move(device_id, state, code, self._tokens_ms if at_ms is None else at_ms)
 
     # --- time
 
@@ -268,18 +270,13 @@ class Rollout:
         return self._next_deadline(now_ms)
 
     def _expire(self, now_ms: int) -> None:
-        for device_id, member in self.members.items():
-            if member.state in ACTIVE:
-                if now_ms >= self._dark_ms(member):
-                    self._move(device_id, State.DARK, f"silent-{member.state}", now_ms)
-                elif self._stuck(member):
-                    self._retry(device_id, f"timeout-{member.state}", now_ms)
-
-    def _dark_ms(self, member: Member) -> int:
-        policy = self.plan.policy
-        committed = member.state in COMMITTED
-        silence_s = policy.install_timeout_s if committed else policy.dark_after_s
-        return max(member.heard_ms, member.progress_ms) + silence_s * 1000
+        talking, self._talking = self._talking, set()
+        for device_id in talking:
+            member = self.members[device_id]
+            if member.state in ACTIVE and self._stuck(member):
+                self._retry(device_id, f"timeout-{member.state}", now_ms)
+        for device_id in self._roster.silent(now_ms):
+            self._move(device_id, State.DARK, f"silent-{self.members[device_id].state}", now_ms)
 
     def _stuck(self, member: Member) -> bool:
         """It still talks, and has got nowhere."""
@@ -320,30 +317,23 @@ class Rollout:
             self._tokens + (now_ms - self._tokens_ms) * rate_ms,
             max(1.0, rate_ms * _MAX_BURST_S * 1000),
         )
-        for device_id, member in self.members.items():
-            if self._tokens < 1.0:
-                return
-            if self._due(member, now_ms):
+        if self._tokens < 1.0:
+            return
+        for device_id, member in self._roster.pending(self.stage):
+            if member.retry_ms <= now_ms:
                 self._tokens -= 1.0
                 member.offers += 1
-                member.heard_ms = member.progress_ms = now_ms
+                member.heard_ms = now_ms
                 self._move(device_id, State.OFFERED, "", now_ms)
                 self._actions.append(Action("offer", device_id, self.plan.release))
-
-    def _due(self, member: Member, now_ms: int) -> bool:
-        return (
-            member.state is State.PENDING
-            and member.stage <= self.stage
-            and member.retry_ms <= now_ms
-        )
+            if self._tokens < 1.0:
+                return
 
     def _next_deadline(self, now_ms: int) -> int:
-        deadline = now_ms + _NOTHING_DUE_MS
-        for member in self.members.values():
-            if member.state in ACTIVE:
-                deadline = min(deadline, self._dark_ms(member))
-            elif member.state is State.PENDING and member.stage <= self.stage:
-                deadline = min(deadline, max(member.retry_ms, now_ms + 1000))
+        deadline = min(now_ms + _NOTHING_DUE_MS, self._roster.next_dark_ms)
+        if self.state is RolloutState.RUNNING:
+            retry_ms = self._roster.first_retry_ms(self.stage, now_ms)
+            deadline = min(deadline, max(retry_ms, now_ms + _OFFER_EVERY_MS))
         if self.healthy_since_ms is not None:
             deadline = min(deadline, self.healthy_since_ms + self.plan.policy.soak_s * 1000)
         return max(deadline, now_ms + 1)
@@ -351,8 +341,7 @@ class Rollout:
     # --- reading it out
 
     def tally(self, stage: int | None = None) -> Tally:
-        wanted = self.stage if stage is None else stage
-        return Tally.of([m for m in self.members.values() if m.stage == wanted])
+        return self._roster.tally(self.stage if stage is None else stage)
 
     def pending(self) -> list[Action]:
         """What is to be done, in order; stays until `settle`: a failed step is repeated."""
@@ -360,12 +349,12 @@ class Rollout:
 
     @property
     def unsaved(self) -> set[str]:
-        return self._changed
+        return self._roster.unsaved
 
     def settle(self) -> None:
         """The pending actions and the changed records have been stored."""
         self._actions = []
-        self._changed = set()
+        self._roster.unsaved = set()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -388,9 +377,11 @@ class Rollout:
         rollout.state = RolloutState(document["state"])
         for key in ("reason", "stage", "pardoned", "healthy_since_ms"):
             setattr(rollout, key, document[key])
-        rollout.members = {name: Member.from_json(entry) for name, entry in members.items()}
-        for member in rollout.members.values():
+        for name, entry in members.items():
+            member = Member.from_json(entry)
             if member.state in ACTIVE:
                 member.heard_ms = max(member.heard_ms, now_ms)
+            rollout._roster.add(name, member)
+        rollout._roster.unsaved = set()
         rollout._tokens_ms = now_ms
         return rollout

@@ -1,5 +1,6 @@
 """Whether a stage is healthy, has to stop, or has to be undone: pure arithmetic on counts."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,6 +25,17 @@ class Tally:
             sum(m.state in FAILURES for m in counted),
             sum(m.state is State.DARK for m in counted),
         )
+
+    def plus(self, other: "Tally") -> "Tally":
+        return Tally(
+            self.size + other.size,
+            self.confirmed + other.confirmed,
+            self.failed + other.failed,
+            self.dark + other.dark,
+        )
+
+    def without(self, other: "Tally") -> "Tally":
+        return self.plus(Tally(-other.size, -other.confirmed, -other.failed, -other.dark))
 
     @property
     def failures(self) -> int:
@@ -70,15 +82,17 @@ def _healthy(policy: Policy, tally: Tally) -> bool:
 def _abort(policy: Policy, tally: Tally, canary: bool) -> str:
     if canary and 0 < policy.canary_abort_dark <= tally.dark:
         return f"{tally.dark} canary dark"
-    if _meaningful(policy, tally) and tally.failure_rate >= policy.abort_rate:
-        return f"{tally.failures} of {tally.ended} failed"
+    if tally.failure_rate >= policy.abort_rate and _meaningful(policy, tally):
+        small = tally.size <= policy.min_ended
+        if small or chance(tally.failures, tally.ended, policy.pause_rate) < policy.abort_doubt:
+            return f"{tally.failures} of {tally.ended} failed"
     return ""
 
 
 def _pause(policy: Policy, tally: Tally, canary: bool) -> str:
     if canary and 0 < policy.canary_pause_failures <= tally.failures:
         return f"{tally.failures} canaries failed"
-    if _meaningful(policy, tally) and tally.failure_rate >= policy.pause_rate:
+    if tally.failure_rate >= policy.pause_rate and _meaningful(policy, tally):
         return f"{tally.failures} of {tally.ended} failed"
     if not tally.open and not _healthy(policy, tally):
         return f"only {tally.confirmed} of {tally.size} healthy"
@@ -86,8 +100,25 @@ def _pause(policy: Policy, tally: Tally, canary: bool) -> str:
 
 
 def _meaningful(policy: Policy, tally: Tally) -> bool:
-    if not tally.failures:
-        return False
-    if not tally.open:
-        return True
+    """Rates of a handful say nothing, unless the handful is the whole stage."""
+    if tally.size <= policy.min_ended:
+        return tally.failures > 0 and not tally.open
     return tally.ended >= policy.min_ended and tally.failures >= policy.min_failures
+
+
+def chance(failures: int, ended: int, rate: float) -> float:
+    """Of so many failures or more among `ended`, if each failed with probability `rate`."""
+    if not 0 < rate < 1:
+        return float(rate >= 1 or not failures)
+    ways = math.lgamma(ended + 1)
+    fewer = sum(
+        math.exp(
+            ways
+            - math.lgamma(count + 1)
+            - math.lgamma(ended - count + 1)
+            + count * math.log(rate)
+            + (ended - count) * math.log1p(-rate)
+        )
+        for count in range(failures)
+    )
+    return max(0.0, 1.0 - fewer)

@@ -68,10 +68,13 @@ class Policy:
     abort_rate: float = 0.10
     canary_pause_failures: int = 2
     canary_abort_dark: int = 1
-    # Rates mean nothing on few: so many must have ended (or all of a smaller stage) …
+    # Rates mean nothing on few: so many must have ended (all of it, in a stage no larger) …
     min_ended: int = 5
-    # … and one failure alone only counts once the whole stage has ended.
+    # … and one failure alone, in a larger stage, is an accident.
     min_failures: int = 2
+    # Taking a fleet back is drastic: only when chance would explain it less often than this, had
+    # the release failed no more than `pause_rate`.  Until then the rollout is paused at least.
+    abort_doubt: float = 0.01
     # Heard, but for so long without a next step: failed.
     step_timeout_s: int = 3600
     # Not heard for so long: dark.  Once installing it has a reset to come back from, no sleep.
