@@ -3,8 +3,9 @@
 import unittest
 
 from node.core.errors import CallerError, PeerError
-from node.core.mqtt.codec import Options, Topic, packet
+from node.core.mqtt.codec import Options, packet
 from node.core.mqtt.session import ACKED, CONNECTED, MESSAGE, SUBSCRIBED, Session
+from node.core.mqtt.topic import Topic
 
 CONNACK = b"\x20\2\0\0"
 PRESENT = b"\x20\2\1\0"

@@ -13,8 +13,9 @@ import asyncio
 from micropython import const
 from node.core.errors import LinkError, PeerError
 from node.core.mqtt.backoff import Backoff
-from node.core.mqtt.codec import Options, Topic
+from node.core.mqtt.codec import Options
 from node.core.mqtt.session import ACKED, CONNECTED, MESSAGE, SUBSCRIBED, Session
+from node.core.mqtt.topic import Topic
 
 _TICK_MS = const(200)
 _BURST = const(8)  # turns of the pump in which no other task runs

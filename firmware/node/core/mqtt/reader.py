@@ -6,7 +6,6 @@ allocated on the word of a peer.
 """
 
 from micropython import const
-from node.core.errors import PeerError
 
 _HEAD = const(0)
 _LENGTH = const(1)
@@ -57,6 +56,8 @@ class Reader:
         if byte < 128:
             self._stage = _BODY
         elif self._shift == 21:
+            from node.core.errors import PeerError
+
             raise PeerError("length")  # 2.2.3: four bytes at most
         self._shift += 7
 

@@ -16,7 +16,7 @@ from struct import pack_into
 
 from micropython import const
 from node.core.errors import CallerError
-from node.core.mqtt.codec import Topic
+from node.core.mqtt.topic import Topic
 
 _FLIGHT = const(1100)  # bytes per write: what one TCP segment carries
 
