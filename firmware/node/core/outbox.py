@@ -16,7 +16,6 @@ import binascii
 
 from loader import cbor
 from micropython import const
-from node.core import thin
 from node.core.lane import Lane
 
 TYPE_CHECKING = False
@@ -212,6 +211,8 @@ class Outbox:
 
     def _give_way(self, lane: Lane) -> None:
         if lane is self._telemetry and self._config.policy == "thin":
+            from node.core import thin  # shipped only with a product that asks for this policy
+
             lost = thin.thin(lane, self._storage, self._config.keep)
             if lost:
                 self.thinned += lost

@@ -38,11 +38,17 @@ class Tree:
         return None
 
 
-def reachable(tree: Tree, modules: list[str], package: str = "node") -> dict[str, Path]:
-    """The files of `package` that executing `modules` may import, and their packages."""
+def reachable(
+    tree: Tree, modules: list[str], package: str = "node", without: frozenset[str] = frozenset()
+) -> dict[str, Path]:
+    """The files of `package` that executing `modules` may import, and their packages.
+
+    `without` are modules that this product's configuration never asks for, although the code that
+    could ask is there: they are left out, and so is what only they import.
+    """
     waiting = list(modules)
     found: dict[str, Path] = {}
-    seen: set[str] = set()
+    seen: set[str] = set(without)
     while waiting:
         module = waiting.pop()
         if module in seen or module.split(".")[0] != package:

@@ -147,11 +147,20 @@ def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> 
         others = _overlay(tree, options.overlay)
     data = configure.data_files(product, boards, tree)
     drivers = [f"node.drivers.{name}" for name in product.drivers]
-    sources = reachable(tree, [*ENTRY_POINTS, *drivers])
+    sources = reachable(tree, [*ENTRY_POINTS, *drivers], without=_never_asked_for(product))
     files = _compiled(sources)
     files.update(data)
     files.update(others)
     return files
+
+
+def _never_asked_for(product: Product) -> frozenset[str]:
+    """Modules behind a switch of product.toml that is off; each would cost both slots a block."""
+    switches = (
+        ("node.battery", product.tables["telemetry"]["mode"] == "battery"),
+        ("node.core.thin", product.tables["outbox"]["policy"] == "thin"),
+    )
+    return frozenset(module for module, on in switches if not on)
 
 
 def _compiled(sources: dict[str, Path]) -> dict[str, bytes]:
