@@ -68,6 +68,8 @@ RULES = (
         PURE_LOADER_NOT,
     ),
     Rule("firmware/node/main.py", f"{CORE_STDLIB} {CHIP} loader node", may_print=True),
+    # The composition root's parts, loaded when they are needed.
+    Rule("firmware/node/parts/*", f"{CORE_STDLIB} {CHIP} loader node", may_print=True),
     Rule("firmware/node/__init__.py", ""),
     Rule("firmware/products/*", CORE_STDLIB + " node.core node.drivers", PURE_LOADER_NOT),
     Rule("host_tools/micropython.py", "", host=True),

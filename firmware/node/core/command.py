@@ -120,6 +120,13 @@ class Gate:
         self._seen = [row for row in self._seen if row[0] != command_id]
         self._remember(command_id, code[:_MAX_VERB])
 
+    def memory(self) -> tuple:
+        """What the next gate of this boot must know, for `recall`; the ids are on flash."""
+        return self._tokens, self._refilled_ms, self.refused
+
+    def recall(self, memory: tuple) -> None:
+        self._tokens, self._refilled_ms, self.refused = memory
+
     def _check(self, command: Command, unix_s: int | None, up_ms: int) -> None:
         outcome = self.outcome(command.id)
         if outcome == STARTED:

@@ -148,6 +148,20 @@ class WifiPolicy:
         """True between two rounds: a sleeping device should go back to sleep now."""
         return self._state == _S_WAITING
 
+    def stable(self, now_ms: int) -> bool:
+        """Up for long enough: nothing is left to decide until the link is lost."""
+        return self._state == _S_UP and now_ms - self._up_since_ms >= _STABLE_MS
+
+    def memory(self) -> tuple:
+        """What the next policy must know of this one, for `recall`."""
+        return self.cache, [network.penalty for network in self.networks]
+
+    def recall(self, memory: tuple) -> None:
+        """Go on where another policy, over the same networks, was when it had become stable."""
+        self.cache, penalties = memory
+        for network, penalty in zip(self.networks, penalties):
+            network.penalty = penalty
+
     def next_action(self) -> tuple | None:
         action, self._action = self._action, None
         return action

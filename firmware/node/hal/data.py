@@ -25,14 +25,15 @@ def count_boot(storage) -> int:
 
 
 def open_outbox(storage, product):
-    """The outbox as the product wants it, with what it holds found again."""
+    """The outbox as the product (the map of product.cbor) wants it, what it holds found again."""
     from node.core.outbox import Outbox, OutboxConfig
 
+    wanted = product.get("outbox", {})
     settings = OutboxConfig()
-    settings.segments = product.outbox_bytes // settings.segment_bytes
-    settings.policy = "thin" if product.outbox_policy == "thin" else "drop"
-    settings.keep = product.outbox_keep
-    settings.flush_ms = product.flush_ms
+    settings.segments = wanted.get("max_kib", 64) * 1024 // settings.segment_bytes
+    settings.policy = "thin" if wanted.get("policy") == "thin" else "drop"
+    settings.keep = wanted.get("keep", 2)
+    settings.flush_ms = 1000 * wanted.get("flush_s", 300)
     outbox = Outbox(storage, settings)
     outbox.open()
     return outbox
@@ -44,4 +45,5 @@ def queue_permille(storage, product) -> int:
 
     settings = OutboxConfig()
     names = [name for name in storage.listdir(settings.folder) if name[0] == "t"]
-    return 1000 * len(names) * settings.segment_bytes // product.outbox_bytes
+    bytes_ = product.get("outbox", {}).get("max_kib", 64) * 1024
+    return 1000 * len(names) * settings.segment_bytes // bytes_

@@ -12,6 +12,7 @@ Every failure is a LinkError: dns, timeout, refused, unreachable, lost, eof, or 
 
 import asyncio
 import errno
+import gc
 import select
 import socket
 import time
@@ -209,6 +210,9 @@ class Ports:
         self.ticks_ms = time.ticks_ms
 
     def link(self) -> Link:
+        # What lives as long as a link then fills the lowest holes, and a long-running heap
+        # does not fragment a little more with each reconnect.
+        gc.collect()
         return Link(self.feed, self.resolve)
 
     def below(self, limit: int) -> int:

@@ -1,27 +1,56 @@
 """Code that is needed now and then: loaded for the occasion, forgotten after it.
 
 Bytecode on littlefs is copied to the heap when it is imported and stays there as long as
-`sys.modules` or the package around it refers to it. `forget` takes out what came since `loaded`.
+`sys.modules` or the package around it refers to it. `keep` notes what belongs to the node for as
+long as it runs; what is imported later, by somebody who has asked to `borrow`, is taken out again
+when the last borrower has given back. Not before: two copies of one module would have two classes
+of one name.
 """
 
 import gc
 import sys
 
-
-def loaded() -> set:
-    """The modules there are now."""
-    return set(sys.modules)
+_kept: set = set()
+_borrowers = [0]
 
 
-def forget(before: set) -> None:
-    """Drop every module of ours that came after `before`; what still uses one keeps it alive."""
+def keep(but) -> None:
+    """What is loaded now stays, but for some modules."""
+    _kept.update(sys.modules)
+    for name in but:
+        _kept.discard(name)
+
+
+def borrow(load, *given):
+    """`load(*given)`, which may import what it likes; `give_back` when its result is of no use."""
+    if not _borrowers[0]:
+        gc.collect()
+    _borrowers[0] += 1
+    try:
+        return load(*given)
+    except BaseException:
+        give_back()
+        raise
+
+
+def give_back() -> None:
+    """One borrower less; the last one forgets every module that is not kept."""
+    _borrowers[0] -= 1
+    if _borrowers[0]:
+        return
     for name in list(sys.modules):
-        if name not in before and name[:5] == "node.":
-            drop(name)
+        if name not in _kept:
+            _drop(name)
     gc.collect()
 
 
-def drop(name: str) -> None:
+def forget_verifier() -> None:
+    """Drop the loader's modules that verify; its methods load them again."""
+    for name in ("loader.slots", "loader.trust"):
+        _drop(name)
+
+
+def _drop(name: str) -> None:
     """Take one module out of sys.modules and out of its package."""
     sys.modules.pop(name, None)
     package, _, leaf = name.rpartition(".")

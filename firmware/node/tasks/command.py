@@ -1,6 +1,7 @@
-"""Runs commands from `down/command`, one at a time, and answers on `up/reply`.
+"""Carries out commands, one at a time, and answers on `up/reply`.
 
-A handler is `async def handler(command) -> dict` (the result) registered by verb; it raises
+Loaded when a command has come, forgotten when all are answered (see tasks.inbox). A handler is
+`async def handler(command) -> dict` (the result) registered by verb; it raises
 `core.command.Refused(code)` to answer a refusal. An answer that finds no room on the link waits.
 """
 
@@ -10,27 +11,21 @@ from loader import cbor
 from micropython import const
 from node.core.command import Refused, parse
 
-_QUEUE = const(4)
 _POLL_MS = const(50)
 _MAX_REPLY = const(1024)
 
 
-class CommandTask:
+class Commands:
     """`link` is the Connection; `gate` a core.command.Gate; `unix_s()` the time or None."""
 
-    beat_ms = 60000
-
     def __init__(self, link, gate, uptime_ms, unix_s, log) -> None:
+        self.gate = gate
         self._link = link
-        self._gate = gate
         self._uptime_ms = uptime_ms
         self._unix_s = unix_s
         self._log = log
         self._handlers: dict = {}
-        self._waiting: list = []
-        self._current = None
         self._after = None
-        link.subscribe("command", self._arrived)
 
     def register(self, verb: str, handler) -> None:
         self._handlers[verb] = handler
@@ -39,20 +34,7 @@ class CommandTask:
         """Call `action()` once the answer to the current command has been taken by the broker."""
         self._after = action
 
-    def _arrived(self, payload) -> None:
-        if len(self._waiting) >= _QUEUE:
-            self._log.warning("command: queue full, one dropped")
-            return
-        self._waiting.append(bytes(payload))
-
-    async def run(self, beat) -> None:
-        while True:
-            beat()
-            if self._waiting:
-                await self._handle(self._waiting.pop(0), beat)
-            await asyncio.sleep_ms(_POLL_MS)
-
-    async def _handle(self, payload: bytes, beat) -> None:
+    async def handle(self, payload: bytes, beat) -> None:
         try:
             command = parse(payload)
         except Refused as error:
@@ -71,14 +53,14 @@ class CommandTask:
         if handler is None:
             return "unknown_command", None
         try:
-            self._gate.admit(command, self._unix_s(), self._uptime_ms())
+            self.gate.admit(command, self._unix_s(), self._uptime_ms())
         except Refused as error:
             if error.code == "duplicate":
-                return "duplicate", {"was": self._gate.outcome(command.id)}
+                return "duplicate", {"was": self.gate.outcome(command.id)}
             return error.code, None
         self._log.info("command: %s %s" % (command.verb, command.id))
         code, result = await self._run(handler, command)
-        self._gate.finished(command.id, code)
+        self.gate.finished(command.id, code)
         return code, result
 
     async def _run(self, handler, command):

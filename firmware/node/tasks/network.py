@@ -1,4 +1,4 @@
-"""Keeps the radio joined and the clock right."""
+"""Gets the radio joined and the clock set. Loaded for that, forgotten after it: see tasks.watch."""
 
 import asyncio
 
@@ -35,6 +35,7 @@ class NetworkTask:
         return self.policy.up
 
     async def run(self, beat) -> None:
+        """Until the network is up and has proven stable: nothing is left to decide then."""
         policy = self.policy
         policy.start(self._uptime_ms())
         was_up = False
@@ -46,13 +47,15 @@ class NetworkTask:
             elif was_up and not policy.up:
                 self._log.warning("wifi: link lost")
             was_up = policy.up
+            if policy.stable(self._uptime_ms()):
+                return
             await asyncio.sleep_ms(_UP_POLL_MS if was_up else _POLL_MS)
 
-    def pump(self) -> bool:
+    async def pump(self, beat) -> bool:
         """One step, for a caller with a loop of its own; whether the network is up."""
         policy = self.policy
         was_up = policy.up
-        self._step(policy, self._uptime_ms())
+        await self._step(policy, beat)
         if policy.up and not was_up:
             self._joined(policy)
         return policy.up
@@ -94,32 +97,23 @@ class NetworkTask:
 
 
 class ClockTask:
-    """Asks time servers in turn; tells the chip's clock what was learnt.
+    """Asks time servers; tells the chip's clock what was learnt.
 
     `query(host)` is `hal.sntp.query`; `set_chip(unix_s)` sets the chip; `save_bound(unix_s)`
     persists the lower bound.
     """
 
-    beat_ms = 30000
-
-    def __init__(self, clock, servers, network, ports) -> None:
+    def __init__(self, clock, servers, ports) -> None:
         self._clock = clock
         self._servers = servers
-        self._network = network
         self._query, self._uptime_ms, self._set_chip, self._save_bound, self._log = ports
 
-    async def run(self, beat) -> None:
-        turn = 0
-        next_ms = 0
-        while True:
-            beat()
-            now_ms = self._uptime_ms()
-            if self._servers and self._network.up and now_ms >= next_ms:
-                outcome = await self._ask(self._servers[turn % len(self._servers)])
-                turn += 1
-                wait_s = _SYNC_S if outcome == "ok" else 0 if outcome == "again" else _SYNC_RETRY_S
-                next_ms = self._uptime_ms() + wait_s * 1000
-            await asyncio.sleep_ms(_UP_POLL_MS)
+    async def step(self, turn: int) -> int:
+        """Ask the `turn`-th server; seconds until the next one should be asked."""
+        if not self._servers:
+            return _SYNC_S
+        outcome = await self._ask(self._servers[turn % len(self._servers)])
+        return _SYNC_S if outcome == "ok" else 0 if outcome == "again" else _SYNC_RETRY_S
 
     async def sync(self) -> bool:
         """Ask now, for a caller with a loop of its own; a jump takes two servers' word."""

@@ -1,4 +1,4 @@
-"""The remote hands: what each command does. Registered with the CommandTask by verb."""
+"""The remote hands: what each command does. Registered with the Commands by verb."""
 
 import asyncio
 
@@ -29,16 +29,18 @@ class Remote:
     async def identify(self, command) -> dict:
         """Blink the board's light so that a person finds the device among its like."""
         times = _bounded(command.args.get("times", 10), 1, 60)
+        light = self._node.light()
         for _ in range(times):
-            self._node.light(1)
+            light(1)
             await asyncio.sleep_ms(150)
-            self._node.light(0)
+            light(0)
             await asyncio.sleep_ms(150)
         return {"blinked": times}
 
     async def reboot(self, command) -> dict:
         """Reset, after the answer has gone out."""
-        self._commands.after_reply(lambda: self._node.stop("command"))
+        node = self._node
+        self._commands.after_reply(lambda: node.stop("command"))
         return {}
 
     async def check_update(self, command) -> dict:

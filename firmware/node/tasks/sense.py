@@ -9,7 +9,7 @@ import asyncio
 
 from micropython import const
 from node.core import quality
-from node.drivers.sensor import NotReady, SensorError, channels, module_of
+from node.drivers.sensor import NotReady, SensorError
 
 _TELEMETRY = const(0)  # core.outbox's kinds: not imported, a wake may need no outbox
 _EVENT = const(1)
@@ -22,10 +22,10 @@ _EIO = const(5)
 
 
 class Station:
-    """One sensor: its driver (None while it cannot be made), and how it has been doing."""
+    """One sensor: its driver, and how it has been doing."""
 
-    def __init__(self, config, driver, bus) -> None:
-        self.config = config
+    def __init__(self, name, driver, bus) -> None:
+        self.name = name
         self.driver = driver
         self.bus = bus
         self.out = [0] * len(driver.CHANNELS)
@@ -34,24 +34,6 @@ class Station:
         self.began_ms = 0
         self.ready_ms = 0
         self.code = quality.GOOD
-
-
-def open_stations(product, buses):
-    """Stations for all sensors of a ProductConfig; `buses` maps names to hal buses. No I/O.
-
-    The empty name stands for the wiring itself: a part on pins of its own (ADC, HX711) takes them
-    from it by `config.pin` and `config.options`.
-    """
-    stations = []
-    for config in product.sensors:
-        bus = buses[config.bus]
-        stations.append(Station(config, module_of(config.driver).Driver(bus, config), bus))
-    return stations
-
-
-def columns_of(product):
-    """The drivers' channels, sensor by sensor: what Sampler and schema_fields take."""
-    return [channels(config) for config in product.sensors]
 
 
 class SenseTask:
@@ -182,7 +164,7 @@ class SenseTask:
             self._fail(station, error)
         else:
             if station.failures:
-                self._log.warning("sensor %s: back after %d" % (station.config.name, station.failures))
+                self._log.warning("sensor %s: back after %d" % (station.name, station.failures))
             station.failures = 0
         return True
 
@@ -190,7 +172,7 @@ class SenseTask:
         station.code = code_of(error)
         station.failures += 1
         station.skip = min(_SKIP_MAX, 1 << min(station.failures, 6)) - 2 if station.failures > 1 else 0
-        name = station.config.name
+        name = station.name
         self.errors[name] = self.errors.get(name, 0) + 1
         if station.failures == 1:
             self._log.warning("sensor %s: %s" % (name, quality.name(station.code)))

@@ -1,0 +1,259 @@
+"""The part of battery mode that talks: composed for one connection, on top of a `battery.Wake`.
+
+Composed in three steps, each forgotten before the next, because TLS wants the memory: joining the
+network, asking for the time (when it is unknown), and the conversation. What the parts shared with
+powered mode use of a node has the names of `main.Node`.
+"""
+
+import asyncio
+import gc
+import os
+
+from loader import cbor
+from node.core.clock import Clock
+from node.hal import data, modules
+from node.hal.station import Station
+from node.tasks.wake import Budget, Courier, join
+
+_DEVICE = "/data/device.cbor"
+_CLOCK = "/data/clock.cbor"
+_RX_MAX = 2048
+_OPEN_MS = 8000
+
+
+def _open_joining(node):
+    from node.parts import online
+
+    return online.open_joining(node, None)
+
+
+def _open_asking(node):
+    from node.parts import online
+
+    return online.open_asking(node)
+
+
+class Call:
+    """One connection."""
+
+    def __init__(self, wake) -> None:
+        self.wake = wake
+        self.boot = wake.boot
+        self.boot_number = wake.state.boot
+        self.storage = wake.storage
+        self.ticks = wake.ticks
+        self.log = wake.log
+        self.gate_memory = None
+        self.device = data.read_map(self.storage, _DEVICE)
+        self.id = self.device["id"]
+        self.reset_reason = ""
+        self.rssi_dbm = 0
+        self.stage = "wifi"  # where it ended, for the log
+        self.ports = self  # parts.online wants `ports.below`
+        self.station = Station(self.device.get("country", ""), self.id)
+        self._make_clock()
+
+    def below(self, limit: int) -> int:
+        return int.from_bytes(os.urandom(4), "big") % limit
+
+    def _make_clock(self) -> None:
+        bound_s = data.read_map(self.storage, _CLOCK).get("lb", 0)
+        self.clock = Clock(bound_s if isinstance(bound_s, int) else 0)
+        offset_ms, up_ms = self.wake.state.offset_ms, self.ticks.uptime_ms()
+        if offset_ms >= 0:
+            self.clock.restore(offset_ms + up_ms, up_ms)
+
+    # --- the steps
+
+    async def run(self, budget_ms: int) -> bool:
+        """Deliver within the budget; True when everything was acknowledged."""
+        until_ms = self.ticks.uptime_ms() + budget_ms
+        budget = Budget(self.ticks.uptime_ms, until_ms, self.boot.watchdog)
+        try:
+            done = await self._join(budget) and await self._talk(budget)
+        finally:
+            self.station.off()
+        if self.boot.trial:
+            self._judge()
+        if self.reset_reason:
+            self._reset()
+        return done
+
+    async def _join(self, budget) -> bool:
+        network = modules.borrow(_open_joining, self)
+        try:
+            return await join(network, budget)
+        finally:
+            network = None
+            modules.give_back()
+
+    async def _sync(self) -> None:
+        asking = modules.borrow(_open_asking, self)
+        try:
+            if await asking.sync():
+                state = self.wake.state
+                state.synced_ms = self.ticks.uptime_ms()
+                state.offset_ms = self.clock.offset_ms()
+        finally:
+            asking = None
+            modules.give_back()
+
+    async def _talk(self, budget) -> bool:
+        if not self.clock.known:
+            self.stage = "time"
+            await self._sync()
+        self.stage = "broker"
+        self._make_connection(budget.feed)
+        self._say()
+        gc.collect()
+        self.log.info("heap: %d used, %d free" % (gc.mem_alloc(), gc.mem_free()))
+        courier = Courier(self.connection, self.commands, self.station.joined, budget)
+        done = await courier.run(self._idle, self._goodbye)
+        self.stage = self.connection.fault or "late"
+        self.wake.state.acked += self.connection.acks
+        return done
+
+    def _make_connection(self, feed) -> None:
+        from node.core.mqtt.codec import Options
+        from node.hal import link
+        from node.tasks import connect
+        from node.tasks.inbox import Inbox
+        from node.tasks.publish import PublishSource
+        from node.tasks.report import Reporter
+
+        broker = self.device["broker"]
+        options = Options(self.id)
+        options.max_packet = _RX_MAX
+        ports = link.Ports(self._tls(), feed, self.station.joined)
+        config = connect.Config(broker["host"], broker["port"], options)
+        config.open_timeout_ms = _OPEN_MS
+        config.resubscribe = self.wake.cold
+        self.connection = connection = connect.Connection(config, ports, self.log)
+        self.reporter = Reporter(connection, self._heartbeat, self._state, self._stamp, 0)
+        self.publisher = PublishSource(self.wake.box, self.boot_number, self.clock.offset_ms)
+        connection.add_source(self.publisher)
+        self.commands = Inbox(connection, (self._open_commands, _nothing), self.log)
+
+    def _tls(self):
+        import machine
+        from node.hal import tls
+        from node.tasks import identity
+
+        own = identity.Identity(self.storage, os.urandom, machine.unique_id())
+        key, certificate, authority = own.credentials()
+        authorities = [authority] if authority else []
+        return tls.Tls(certificate, key, authorities, tls.memory_of_this_chip())
+
+    def _open_commands(self):
+        from node.parts import hands
+
+        return hands.open_commands(self)
+
+    def _idle(self) -> bool:
+        return self.publisher.idle and self.reporter.idle
+
+    async def _goodbye(self) -> None:
+        """Delivered, and still online: what could wait until then."""
+        self.rssi_dbm = self.station.rssi() or 0
+        self.connection.publish("status", cbor.encode(self._heartbeat()), retain=True)
+        state = self.wake.state
+        since_ms = self.ticks.uptime_ms() - state.synced_ms
+        if state.synced_ms < 0 or since_ms >= self.wake.sync_ms:
+            await self._sync()
+        while not self.connection.idle() and self.connection.connected:
+            await asyncio.sleep_ms(20)
+
+    # --- afterwards
+
+    def _judge(self) -> None:
+        """The health contract, across wakes: its deadline counts the time awake."""
+        from node.core.health import FAILED, HEALTHY, HealthContract
+
+        gc.collect()
+        state = self.wake.state
+        contract = HealthContract(self.boot.release["health"])
+        awake_ms = state.awake_ms + self.wake.awake_ms()
+        verdict = contract.judge(state.acked > 0, state.acked, gc.mem_free(), awake_ms)
+        if verdict == HEALTHY:
+            self.boot.confirm()
+            self.log.info("release %s confirmed" % self.boot.version)
+        elif verdict == FAILED:
+            self.boot.fail("unhealthy", "health", contract.why)
+            self.boot.reset()
+
+    def _reset(self) -> None:
+        self.wake.box.flush()
+        self.wake.box.save()
+        self.boot.plan_reset(self.reset_reason)
+        self.boot.reset()
+
+    # --- what commands ask for
+
+    def stop(self, reason: str) -> None:
+        """Reset when the connection has ended."""
+        self.reset_reason = reason
+
+    def open_light(self):
+        from node.parts import hands
+
+        return hands.open_light(self)
+
+    # --- what it says of itself
+
+    def _say(self) -> None:
+        boot = self.boot
+        if not self.wake.cold:
+            return
+        body = {"version": boot.version, "slot": boot.slot, "cause": boot.cause}
+        body["reason"] = boot.reason
+        body["mode"] = boot.mode
+        self.reporter.event("boot", body)
+        evidence = boot.evidence()
+        for index, entry in enumerate(evidence):
+            last = index == len(evidence) - 1
+            self.reporter.event("evidence", entry, boot.evidence_reported if last else None)
+
+    def unix_s(self):
+        return self.clock.unix_s(self.ticks.uptime_ms())
+
+    def _stamp(self) -> dict:
+        state = self.wake.state
+        stamp = {"boot": state.boot, "seq": state.event_seq, "up": self.ticks.uptime_ms()}
+        state.event_seq += 1
+        if self.unix_s() is not None:
+            stamp["ts"] = self.unix_s()
+        return stamp
+
+    def _state(self) -> dict:
+        boot = self.boot
+        return {
+            "version": boot.version,
+            "slot": boot.slot,
+            "epoch": boot.release["epoch"],
+            "release": boot.digest,
+            "board": boot.device["board"],
+            "confirmed": not boot.trial,
+            "root": boot.root["version"],
+        }
+
+    def _heartbeat(self) -> dict:
+        gc.collect()
+        wake = self.wake
+        return {
+            "on": True,
+            "up": self.ticks.uptime_ms() // 1000,
+            "boot": wake.state.boot,
+            "rst": self.boot.cause,
+            "heap": gc.mem_free(),
+            "rssi": self.station.rssi(),
+            "bat": wake.scheduler.battery_mv,
+            "wakes": wake.state.wakes,
+            "k": wake.scheduler.k,
+            "q": wake.box.depth,
+            "box": [wake.box.taken, wake.box.delivered, wake.box.dropped],
+            "sensors": wake.state.errors,
+        }
+
+
+def _nothing(commands) -> None:
+    """The sleep forgets them."""

@@ -1,0 +1,243 @@
+"""Composes the node: loaded for the start, forgotten after it.
+
+What is imported at the head of this file lives on; what the functions import does not. Order
+matters in one place: TLS first, for it needs the largest block of the heap in one piece.
+"""
+
+import gc
+import os
+
+import machine
+from loader import cbor
+from node.core import record
+from node.core.clock import Clock
+from node.core.log import Log
+from node.core.mqtt.codec import Options
+from node.core.sampler import Sampler
+from node.hal import link, modules, ticks, tls
+from node.hal.station import Station
+from node.hal.storage import Storage
+from node.tasks import connect
+from node.tasks.inbox import Inbox
+from node.tasks.publish import PublishSource
+from node.tasks.report import Reporter
+from node.tasks.sense import SenseTask
+from node.tasks.supervise import Supervisor
+from node.tasks.update import Ports, UpdateTask
+from node.tasks.watch import ClockWatch, RadioWatch
+
+DEVICE = "/data/device.cbor"
+CLOCK = "/data/clock.cbor"
+ACCESS_POINT = "/data/ap.cbor"
+COMMANDS = "/data/commands.cbor"
+_DESIRED = "/data/desired.cbor"
+_IDLE_MS = 1000
+_RX_MAX = 2048
+_FAULTS = ("watchdog", "hard", "exception", "unhealthy")  # loader.layout: what ends a run badly
+
+
+class NotProvisioned(Exception):
+    """There is no device configuration or identity yet: the factory has to write it."""
+
+
+def compose(node) -> bool:
+    """Make the parts of `node` and add its tasks. False: Ctrl-C came while the factory was due."""
+    modules.keep(("node.parts.start", "loader.slots", "loader.trust", "loader.choose"))
+    storage = node.storage = Storage()
+    try:
+        device = _device(storage)
+        node.tls = _tls(storage)
+    except NotProvisioned as error:
+        _wait_for_factory(node.boot, error)
+        return False
+    node.id = device["id"]
+    node.ticks = ticks.Ticks()
+    node.log = Log(node.ticks.uptime_ms, 1024, print)
+    _Composer(node, device).compose()
+    return True
+
+
+def _device(storage) -> dict:
+    from node.hal import data
+
+    device = data.read_map(storage, DEVICE)
+    if not isinstance(device.get("id"), str):
+        raise NotProvisioned("no " + DEVICE)
+    return device
+
+
+def _tls(storage):
+    from node.tasks import identity
+
+    try:
+        own = identity.Identity(storage, os.urandom, machine.unique_id())
+        key, certificate, authority = own.credentials()
+    except identity.IdentityError as error:
+        raise NotProvisioned(error.code)
+    memory = tls.memory_of_this_chip()
+    return tls.Tls(certificate, key, [authority] if authority else [], memory)
+
+
+def _wait_for_factory(boot, error) -> None:
+    """Keep the watchdog quiet and leave the REPL to the station: Ctrl-C gets there."""
+    import time
+
+    print("outpost: not provisioned (%s); waiting for the station" % error)
+    while True:
+        if boot.watchdog is not None:
+            boot.watchdog.feed()
+        time.sleep_ms(_IDLE_MS)
+
+
+class _Composer:
+    """What is needed to compose a node, and not afterwards."""
+
+    def __init__(self, node, device: dict) -> None:
+        from node.core.config import parse
+        from node.core.desired import DesiredState
+        from node.hal import data
+
+        self.node = node
+        self.device = device
+        product = node.storage.read(node.boot.slot + "/product.cbor")
+        self.config = parse(product)
+        self.product = cbor.decode(product)
+        self.data = data
+        node.boot_number = data.count_boot(node.storage)
+        self.desired = DesiredState(node.storage, _DESIRED)
+        self.desired.started(node.boot.cause in _FAULTS)
+        node.desired = self.desired.report()
+
+    def compose(self) -> None:
+        node = self.node
+        self._clock()
+        self._network()
+        self._connection()
+        self._update()
+        self._telemetry()
+        node.supervisor = Supervisor(node.ticks.uptime_ms, node.log, node.boot.watchdog)
+        hands = (node.open_commands, node.close_commands)
+        self.inbox = Inbox(node.connection, hands, node.log)
+        self._tasks()
+        self._hello()
+        node.root_version = node.boot.root["version"]
+
+    def _map(self, path: str) -> dict:
+        return self.data.read_map(self.node.storage, path)
+
+    def _clock(self) -> None:
+        node = self.node
+        bound_s = self._map(CLOCK).get("lb", 0)
+        node.clock = Clock(bound_s if isinstance(bound_s, int) else 0)
+        if node.boot.cause != "power_on":  # some chips' clocks run through a reset
+            node.clock.restore(ticks.chip_unix_s() * 1000, node.ticks.uptime_ms())
+
+    def _network(self) -> None:
+        node = self.node
+        node.station = Station(self.device.get("country", ""), node.id)
+        node.radio = RadioWatch(node.station, (node.open_joining, modules.give_back))
+        asking = (node.open_asking, modules.give_back)
+        self.clock_watch = ClockWatch(node.radio, node.ticks.uptime_ms, asking)
+
+    def _connection(self) -> None:
+        node, broker = self.node, self.device["broker"]
+        options = Options(node.id)
+        options.max_packet = _RX_MAX
+        options.will = ("v1/%s/up/status" % node.id, cbor.encode({"on": False}), 1, True)
+        feed = node.boot.watchdog.feed if node.boot.watchdog is not None else None
+        radio = node.radio
+        node.ports = link.Ports(node.tls, feed, lambda: radio.up)
+        config = connect.Config(broker["host"], broker["port"], options)
+        node.connection = connect.Connection(config, node.ports, node.log)
+        interval_s = self.desired.get("heartbeat_s", self.config.heartbeat_s)
+        node.reporter = Reporter(
+            node.connection, node.heartbeat, node.state, node.stamp, interval_s
+        )
+
+    def _update(self) -> None:
+        node = self.node
+        ports = Ports(link.Link, node.ticks.uptime_ms, node.ports.below, node.reboot_update)
+        reporter = node.reporter
+        ports.tls = node.tls
+        ports.connection = node.connection
+        ports.online = node.ports.online
+        ports.idle = lambda: reporter.idle
+        ports.unix_s = node.unix_s
+        ports.forget = modules.forget_verifier
+        node.update_ports = ports
+        interval_s = self.desired.get("update.check_s", self._setting("update", "check_s", 3600))
+        secure = self.device["update"]["url"].startswith("https:")
+        check = (node.open_check, node.close_check, secure)
+        node.update_task = UpdateTask(check, ports, interval_s, node.log)
+
+    def _setting(self, table: str, name: str, default: int) -> int:
+        found = self.product.get(table)
+        value = found.get(name) if isinstance(found, dict) else None
+        return value if isinstance(value, int) else default
+
+    def _telemetry(self) -> None:
+        from node.hal import board
+        from node.tasks.stations import columns_of, open_stations
+
+        node, slot, product = self.node, self.node.boot.slot, self.config
+        wiring = board.load("%s/boards/%s.cbor" % (slot, node.boot.device["board"]))
+        node.outbox = self.data.open_outbox(node.storage, self.product)
+        schema_id = record.schema_id(node.storage.read(slot + "/schema.cbor"))
+        columns = columns_of(product)
+        node.sampler = Sampler(product, columns, (schema_id, node.boot_number))
+        stations = open_stations(product, _buses(wiring, product))
+        ports = (node.ticks.uptime_ms, node.clock.offset_ms, node.log)
+        node.sense = SenseTask(product, stations, node.sampler, node.outbox, ports)
+        publisher = PublishSource(node.outbox, node.boot_number, node.clock.offset_ms)
+        node.connection.add_source(publisher)
+
+    def _tasks(self) -> None:
+        node = self.node
+        add = node.supervisor.add
+        add("network", node.radio)
+        add("clock", self.clock_watch)
+        add("connection", node.connection)
+        add("report", node.reporter)
+        add("sense", node.sense)
+        add("command", self.inbox)
+        add("update", node.update_task)
+        if node.boot.trial:
+            add("health", _health_task(node))
+
+    def _hello(self) -> None:
+        node, boot = self.node, self.node.boot
+        hello = (node.id, boot.version, boot.slot, boot.mode, boot.cause)
+        node.log.info("%s: release %s in %s (%s), started by %s" % hello)
+        body = {"version": boot.version, "slot": boot.slot, "cause": boot.cause}
+        body["reason"] = boot.reason
+        body["mode"] = boot.mode
+        node.reporter.event("boot", body)
+        evidence = boot.evidence()
+        last = len(evidence) - 1
+        for index, entry in enumerate(evidence):
+            done = boot.evidence_reported if index == last else None
+            node.reporter.event("evidence", entry, done)
+        gc.collect()
+
+
+def _buses(wiring, product) -> dict:
+    """The buses that sensors name; a part on a pin of its own has the empty name."""
+    found = {}
+    for sensor in product.sensors:
+        if sensor.bus not in found:
+            found[sensor.bus] = wiring.bus(sensor.bus) if sensor.bus else wiring
+    return found
+
+
+def _health_task(node):
+    from node.core.health import HealthContract
+    from node.tasks.health import HealthTask
+
+    connection = node.connection
+    ports = (
+        node.ticks.uptime_ms,
+        lambda: connection.counters["acked"],
+        node.confirmed,
+        node.gave_up,
+    )
+    return HealthTask(HealthContract(node.boot.release["health"]), connection, ports)
