@@ -52,22 +52,18 @@ class _Reader:
     def item(self, depth: int) -> "layout.Item":
         self.items -= 1
         refuse(depth == 0 or self.items < 0, "cbor-limit")
+        refuse(self.at >= len(self.data), "cbor-short")
         # the head: major type and argument (RFC 8949 section 3)
-        first = self.take(1)[0]
-        major, value = first >> 5, first & 31
-        refuse(value > 27 or major == 6, "cbor-form")
+        major, value = self.data[self.at] >> 5, self.data[self.at] & 31
+        self.at += 1
         if value > 23:
+            refuse(value > 27, "cbor-form")
             size = 1 << (value - 24)
             value = int.from_bytes(self.take(size), "big")
             # shortest form: 1 byte holds 24.., 2 hold 256.., 4 hold 65536.., 8 hold 2**32..
             refuse(value < 24 or value >> (4 * size) == 0, "cbor-minimal")
         if major < 2:
             return -1 - value if major else value
-        if major == 7:
-            refuse(not 20 <= value <= 22, "cbor-form")
-            return (False, True, None)[value - 20]
-        # of the rest, each byte or item takes at least a byte
-        refuse(value > len(self.data) - self.at, "cbor-short")
         if major == 2:
             return self.take(value) if self.view else bytes(self.take(value))
         if major == 3:
@@ -75,6 +71,10 @@ class _Reader:
                 return str(self.take(value), "utf-8")
             except UnicodeError:
                 raise VerifyError("cbor-text")
+        if major > 5:
+            refuse(major == 6 or not 20 <= value <= 22, "cbor-form")
+            return (False, True, None)[value - 20]
+        refuse(value > len(self.data) - self.at, "cbor-short")  # an item is at least a byte
         if major == 4:
             return [self.item(depth - 1) for _ in range(value)]
         return self.map(value, depth - 1)
@@ -117,13 +117,12 @@ def check(value: "layout.Item", fields: str) -> "layout.Map":
 
 def prefix(major: int, value: int) -> bytes:
     """The head of an item: its type and, in the shortest form, its length or value."""
-    major <<= 5
     if value < 24:
-        return bytes((major | value,))
+        return bytes((major << 5 | value,))
     info = 0
     while value >> (8 << info):
         info += 1
-    return bytes((major | 24 + info,)) + value.to_bytes(1 << info, "big")
+    return bytes((major << 5 | 24 + info,)) + value.to_bytes(1 << info, "big")
 
 
 def encode(value: "layout.Item") -> bytes:

@@ -173,8 +173,9 @@ def _check_path(path: str, seen: "set[str]") -> None:
     refuse(path in (layout.MANIFEST, layout.SEAL) or len(path) > _MAX_PATH, "path", path)
     parent = ""
     for part in path.split("/"):
-        strange = [char for char in part if char not in _PATH_CHARS]
-        refuse(strange or not part or part[0] == "." or parent in seen, "path", path)
+        # stripped of what is allowed, nothing is left of a plain name
+        strange = not part or part[0] == "." or part.strip(_PATH_CHARS)
+        refuse(strange or parent in seen, "path", path)
         parent = parent + "/" + part if parent else part
     refuse(path in seen, "path", path)
 
