@@ -67,6 +67,7 @@ RULES = (
         CORE_STDLIB + " asyncio gc sys loader node.core node.drivers node.tasks",
         PURE_LOADER_NOT,
     ),
+    Rule("firmware/node/battery.py", f"{CORE_STDLIB} {CHIP} loader node"),
     Rule("firmware/node/main.py", f"{CORE_STDLIB} {CHIP} loader node", may_print=True),
     # The composition root's parts, loaded when they are needed.
     Rule("firmware/node/parts/*", f"{CORE_STDLIB} {CHIP} loader node", may_print=True),
