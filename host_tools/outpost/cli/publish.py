@@ -24,15 +24,15 @@ _FILE = click.Path(exists=True, path_type=Path)
 )
 @click.option("--root", "root_path", required=True, type=_FILE, help="Folder of `outpost keys`.")
 @click.option("--head", "heads", multiple=True, type=_FILE, help="A signed head; repeatable.")
+@click.option(
+    "--bundle",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also, or instead, one file for `outpost flash --bundle`.",
+)
 @click.option("--dry-run", is_flag=True, help="Verify, and print what would be published.")
 @click.pass_context
 def command(
-    ctx: click.Context,
-    path: Path | None,
-    target: Path | None,
-    root_path: Path,
-    heads: tuple[Path, ...],
-    dry_run: bool,
+    ctx: click.Context, path: Path | None, root_path: Path, heads: tuple[Path, ...], **options: Any
 ) -> None:
     """Put a signed release where devices fetch it.
 
@@ -40,14 +40,23 @@ def command(
     everything is verified before anything is written. Exit code 7 when all of it is there.
     `outpost fleet publish` hands a release to a running fleet instead.
     """
-    if target is None:
-        output.fail(ExitCode.USAGE, "no-target", "nowhere to publish to", "give --to DIRECTORY")
+    target: Path | None = options["target"]
+    bundle: Path | None = options["bundle"]
+    if target is None and bundle is None:
+        fix = "give --to DIRECTORY or --bundle FILE"
+        output.fail(ExitCode.USAGE, "no-target", "nowhere to publish to", fix)
     plan = _plan(path, root_path, heads)
-    body: dict[str, Any] = {"target": str(target), "dry_run": dry_run, **plan.summary()}
-    if dry_run:
+    if bundle is not None and plan.release is None:
+        output.fail(ExitCode.USAGE, "no-release", "a bundle holds a release", "give its PATH")
+    body: dict[str, Any] = {"target": str(target or bundle), "dry_run": options["dry_run"]}
+    body.update(plan.summary())
+    if options["dry_run"]:
         output.result(ctx, body, lambda: _text(body))
         return
-    body["changed"] = plan.apply(target)
+    body["changed"] = plan.apply(target) if target is not None else False
+    if bundle is not None:
+        body["bundle"] = str(bundle)
+        body["changed"] |= _write_bundle(plan, bundle)
     code = ExitCode.OK if body["changed"] else ExitCode.ALREADY_DONE
     output.result(ctx, body, lambda: _text(body), code)
 
@@ -60,6 +69,16 @@ def _plan(path: Path | None, root_path: Path, heads: tuple[Path, ...]) -> Any:
     roots = [ceremony.root(version) for version in range(1, ceremony.version() + 1)]
     release = (read_file(path / "release.cose"), path / "files") if path else None
     return Plan.verified(roots, release, [read_file(head) for head in heads])
+
+
+def _write_bundle(plan: Any, path: Path) -> bool:
+    """Whether the file is another one now."""
+    from outpost.factory import bundle
+
+    before = path.read_bytes() if path.exists() else None
+    document, files = plan.release
+    bundle.write(path, document, files, plan.roots)
+    return path.read_bytes() != before
 
 
 def _text(body: dict[str, Any]) -> str:
