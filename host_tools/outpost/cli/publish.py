@@ -32,7 +32,12 @@ _FILE = click.Path(exists=True, path_type=Path)
 @click.option("--dry-run", is_flag=True, help="Verify, and print what would be published.")
 @click.pass_context
 def command(
-    ctx: click.Context, path: Path | None, root_path: Path, heads: tuple[Path, ...], **options: Any
+    ctx: click.Context,
+    /,
+    path: Path | None,
+    root_path: Path,
+    heads: tuple[Path, ...],
+    **options: Any,
 ) -> None:
     """Put a signed release where devices fetch it.
 
