@@ -35,7 +35,9 @@ class TestDesired(unittest.TestCase):
     def test_applied_and_kept(self):
         self.assertEqual(self.apply(1, interval=10, level=2), "applied")
         state = self.again()
-        self.assertEqual((state.version, state.get("interval", 0), state.get("level", 0)), (1, 10, 2))
+        self.assertEqual(
+            (state.version, state.get("interval", 0), state.get("level", 0)), (1, 10, 2)
+        )
 
     def test_each_bad_setting_is_named(self):
         self.assertEqual(self.apply(1, interval=10, level=9, colour=1), "partly")

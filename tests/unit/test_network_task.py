@@ -1,4 +1,5 @@
-"""The network task: the policy's actions reach the radio, and the probe's word reaches the policy."""
+"""The network task: the policy's actions reach the radio, and the probe's word reaches the
+policy."""
 
 import asyncio
 import unittest

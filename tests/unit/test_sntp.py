@@ -12,7 +12,13 @@ NOW_S = 1790000000
 
 def reply(unix_s=NOW_S, first=0x24, stratum=2, nonce=NONCE, fraction=1 << 31):
     ntp_s = (unix_s + 2208988800) & 0xFFFFFFFF
-    return bytes([first, stratum]) + b"\0" * 22 + nonce + b"\0" * 8 + struct.pack(">II", ntp_s, fraction)
+    return (
+        bytes([first, stratum])
+        + b"\0" * 22
+        + nonce
+        + b"\0" * 8
+        + struct.pack(">II", ntp_s, fraction)
+    )
 
 
 class TestReply(unittest.TestCase):

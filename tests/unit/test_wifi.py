@@ -130,7 +130,9 @@ class TestBackoff(unittest.TestCase):
 
     def test_radio_is_power_cycled_every_fourth_round(self):
         _, actions = self.rounds(8, lambda n: 0)
-        self.assertEqual([a == wifi.RESTART for a in actions], [False] * 3 + [True] + [False] * 3 + [True])
+        self.assertEqual(
+            [a == wifi.RESTART for a in actions], [False] * 3 + [True] + [False] * 3 + [True]
+        )
 
     def test_wrong_password_sits_out_but_is_tried_again(self):
         p = policy([Network("home", "p" * 8)])

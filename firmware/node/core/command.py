@@ -14,6 +14,10 @@ from loader import cbor
 from loader.cbor import VerifyError
 from micropython import const
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 MAX_BYTES = const(4096)
 _MAX_ID = const(40)
 _MAX_VERB = const(24)
@@ -36,10 +40,10 @@ class Refused(Exception):
 class Command:
     """A command that may run."""
 
-    def __init__(self, fields: dict) -> None:
+    def __init__(self, fields: "dict[str, Any]") -> None:
         self.id: str = fields["id"]
         self.verb: str = fields["cmd"]
-        self.args: dict = fields.get("args", {})
+        self.args: "dict[str, Any]" = fields.get("args", {})
         self.exp: int | None = fields.get("exp")
         self.boot: int | None = fields.get("boot")
         self.up_s: int | None = fields.get("up")
@@ -57,7 +61,7 @@ _SHAPES = (
 )
 
 
-def parse(payload) -> Command:
+def parse(payload: "Any") -> Command:
     """Read a command. Raises Refused: `too_long`, `malformed`, `bad_id`, `bad_command`."""
     if len(payload) > MAX_BYTES:
         raise Refused("too_long")
@@ -78,7 +82,7 @@ def parse(payload) -> Command:
     return Command(fields)
 
 
-def _safe_id(fields: dict) -> str | None:
+def _safe_id(fields: "dict[str, Any]") -> str | None:
     value = fields.get("id")
     return value if isinstance(value, str) and 0 < len(value) <= _MAX_ID else None
 
@@ -86,11 +90,11 @@ def _safe_id(fields: dict) -> str | None:
 class Gate:
     """Admits commands. `storage` keeps the ids at `path`; `boot` is this boot's number."""
 
-    def __init__(self, storage, path: str, boot: int) -> None:
+    def __init__(self, storage: "Any", path: str, boot: int) -> None:
         self._storage = storage
         self._path = path
         self._boot = boot
-        self._seen: list = self._load()
+        self._seen: "list[Any]" = self._load()
         self._tokens = _BURST
         self._refilled_ms = 0
         self.refused = 0
@@ -112,7 +116,7 @@ class Gate:
         """What became of a command: an answer code, `started`, or None if not known."""
         for seen_id, outcome in self._seen:
             if seen_id == command_id:
-                return outcome
+                return str(outcome)
         return None
 
     def finished(self, command_id: str, code: str) -> None:
@@ -120,11 +124,11 @@ class Gate:
         self._seen = [row for row in self._seen if row[0] != command_id]
         self._remember(command_id, code[:_MAX_VERB])
 
-    def memory(self) -> tuple:
+    def memory(self) -> "tuple[Any, ...]":
         """What the next gate of this boot must know, for `recall`; the ids are on flash."""
         return self._tokens, self._refilled_ms, self.refused
 
-    def recall(self, memory: tuple) -> None:
+    def recall(self, memory: "tuple[Any, ...]") -> None:
         self._tokens, self._refilled_ms, self.refused = memory
 
     def _check(self, command: Command, unix_s: int | None, up_ms: int) -> None:
@@ -160,7 +164,7 @@ class Gate:
         del self._seen[:-_REMEMBERED]
         self._storage.write_atomic(self._path, cbor.encode(self._seen))
 
-    def _load(self) -> list:
+    def _load(self) -> "list[Any]":
         data = self._storage.read(self._path)
         if data is None:
             return []

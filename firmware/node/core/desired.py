@@ -1,8 +1,8 @@
 """Desired state: versioned settings from the fleet, bounded, applied in part, undone when bad.
 
-Owns the settings in force and the ones before them. A document is `{"v": n, "set": {name: value}}`.
-Each setting is checked on its own: the good ones are applied, the others reported by name with a
-reason, so that one typing error does not hold up the rest. Versions never go back.
+Owns the settings in force and the ones before them. A document is `{"v": n, "set": {name:
+value}}`. Each setting is checked on its own: the good ones are applied, the others reported by
+name with a reason, so that one typing error does not hold up the rest. Versions never go back.
 
 A new set is on probation until the node has been connected with it (`proven`). A node that
 restarts with a fault while the set is on probation counts it; at `_MAX_FAULTS` the set before it
@@ -13,6 +13,10 @@ release: an update keeps them, and a setting a release does not know is kept for
 from loader import cbor
 from loader.cbor import VerifyError
 from micropython import const
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _MAX_BYTES = const(2048)
 _MAX_SETTINGS = const(32)
@@ -32,14 +36,14 @@ NODE_SETTINGS = {
 class DesiredState:
     """`schema` maps a setting to its bounds; `storage` keeps the state at `path`."""
 
-    def __init__(self, storage, path: str, schema: dict = NODE_SETTINGS) -> None:
+    def __init__(self, storage: "Any", path: str, schema: "dict[str, Any]" = NODE_SETTINGS) -> None:
         self._storage = storage
         self._path = path
         self._schema = schema
         self.version = 0
-        self.settings: dict = {}
-        self.rejected: dict = {}
-        self._before: list = [0, {}]
+        self.settings: "dict[str, Any]" = {}
+        self.rejected: "dict[str, Any]" = {}
+        self._before: "list[Any]" = [0, {}]
         self._bad = 0
         self._probation = False
         self._faults = 0
@@ -47,10 +51,11 @@ class DesiredState:
         self._load()
 
     def get(self, name: str, default: int) -> int:
-        return self.settings.get(name, default)
+        return int(self.settings.get(name, default))
 
     def started(self, fault: bool) -> None:
-        """Tell of a start: `fault` when a watchdog, an exception or a panic ended the run before."""
+        """Tell of a start: `fault` when a watchdog, an exception or a panic ended the run
+        before."""
         if not (self._probation and fault):
             return
         self._faults += 1
@@ -68,7 +73,7 @@ class DesiredState:
             self._faults = 0
             self._save()
 
-    def apply(self, payload) -> str:
+    def apply(self, payload: "Any") -> str:
         """Take a document: `applied`, `partly`, `rejected`, `stale` or `bad`; see `rejected`.
 
         Raises VerifyError when it is not a document at all.
@@ -90,7 +95,7 @@ class DesiredState:
         self._save()
         return "partly" if self.rejected else "applied"
 
-    def report(self) -> dict:
+    def report(self) -> "dict[str, Any]":
         """What `up/state` says of it."""
         return {
             "v": self.version,
@@ -99,9 +104,9 @@ class DesiredState:
             "rolled_back": self.rolled_back,
         }
 
-    def _check(self, wanted: dict) -> tuple:
-        good: dict = {}
-        rejected: dict = {}
+    def _check(self, wanted: "dict[str, Any]") -> "tuple[Any, ...]":
+        good: "dict[str, Any]" = {}
+        rejected: "dict[str, Any]" = {}
         for name, value in wanted.items():
             code = self._refusal(name, value)
             if code:
@@ -147,7 +152,7 @@ class DesiredState:
 _ROW = [int, dict, list, int, bool, int]
 
 
-def _parse(payload) -> tuple:
+def _parse(payload: "Any") -> "tuple[Any, ...]":
     if len(payload) > _MAX_BYTES:
         raise VerifyError("doc-size")
     fields = cbor.check(cbor.decode(bytes(payload)), "v int set dict")

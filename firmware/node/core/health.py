@@ -7,6 +7,10 @@ the heap keeps a floor, all within a deadline that runs from the start of the ap
 
 from micropython import const
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 WAITING = const(0)
 HEALTHY = const(1)
 FAILED = const(2)
@@ -19,7 +23,7 @@ _DEADLINE_MAX_S = const(86400)
 class HealthContract:
     """`terms` is the manifest's map: connected (bool), publishes, heap_floor (bytes), deadline_s."""
 
-    def __init__(self, terms: dict) -> None:
+    def __init__(self, terms: "dict[str, Any]") -> None:
         self.connected: bool = terms.get("connected", True) is not False
         self.publishes = _bounded(terms.get("publishes"), 1, 0, 1000)
         self.heap_floor = _bounded(terms.get("heap_floor"), 0, 0, 1 << 24)

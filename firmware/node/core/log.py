@@ -7,6 +7,10 @@ Each line is `<uptime s> <level> <text>\\n`. Text is made printable: it travels 
 
 from micropython import const
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 DEBUG = const(0)
 INFO = const(1)
 WARNING = const(2)
@@ -18,7 +22,9 @@ _MAX_LINE = const(200)
 class Log:
     """`sink(line)` also gets each line at or above `level`, e.g. the console; may be None."""
 
-    def __init__(self, uptime_ms, capacity: int = 2048, sink=None, level: int = INFO) -> None:
+    def __init__(
+        self, uptime_ms: "Any", capacity: int = 2048, sink: "Any" = None, level: int = INFO
+    ) -> None:
         self._uptime_ms = uptime_ms
         self._ring = bytearray(capacity)
         self._used = 0

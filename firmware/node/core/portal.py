@@ -1,9 +1,9 @@
 """Captive portals: what the answer to a probe says about the network.
 
-A hotspot that wants a click answers every HTTP request itself: with a redirect to its page, or with
-the page. So a URL whose right answer is known is asked once after joining; RFC 8910 (the DHCP
-option) is not offered by the ports' DHCP clients. Only plain HTTP is of use: a portal cannot answer
-for a TLS server, it can only be silent.
+A hotspot that wants a click answers every HTTP request itself: with a redirect to its page, or
+with the page. So a URL whose right answer is known is asked once after joining; RFC 8910 (the DHCP
+option) is not offered by the ports' DHCP clients. Only plain HTTP is of use: a portal cannot
+answer for a TLS server, it can only be silent.
 """
 
 from node.core import wifi

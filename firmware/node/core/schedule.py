@@ -51,7 +51,7 @@ class Plan:
     wake_uas, connect_uas first estimates of a wake and of a connection, in microampere-seconds
     """
 
-    def __init__(self, fields: dict) -> None:
+    def __init__(self, fields: "dict[str, Any]") -> None:
         self.interval_s: int = fields["interval_s"]
         self.connect_every: int = fields["connect_every"]
         self.awake_ms: int = fields["awake_ms"]
@@ -71,18 +71,19 @@ class Plan:
 
 
 def plan_for(product: "Any", board: "Any") -> Plan:
-    """The plan of a product (core.config.ProductConfig) on a board (boards/<board>.cbor)."""
-    battery, current = product.battery, board["current_ua"]
+    """The plan of a product (the map of product.cbor) on a board (that of boards/<board>.cbor)."""
+    battery = product.get("battery", {})
+    current = board["current_ua"]
     connecting_ua = current["active"] + current["radio_connecting"]
     return Plan(
         {
-            "interval_s": product.sample_ms // 1000,
-            "connect_every": battery.connect_every,
-            "awake_ms": battery.awake_s * 1000,
-            "capacity_mah": battery.capacity_mah,
-            "target_days": battery.target_days,
-            "low_mv": battery.low_mv,
-            "critical_mv": battery.critical_mv,
+            "interval_s": product["telemetry"]["sample_s"],
+            "connect_every": battery.get("connect_every", 12),
+            "awake_ms": battery.get("awake_s", 20) * 1000,
+            "capacity_mah": battery.get("capacity_mah", 0),
+            "target_days": battery.get("target_days", 0),
+            "low_mv": battery.get("low_mv", 0),
+            "critical_mv": battery.get("critical_mv", 0),
             "sleep_ua": current["deep_sleep"],
             "wake_uas": (board["wake_ms"] + _WAKE_GUESS_MS) * current["active"] // 1000,
             "connect_uas": _CONNECT_GUESS_MS * connecting_ua // 1000,
@@ -184,7 +185,7 @@ class Scheduler:
         k = max(1, (self.connect_uas + for_radio_uas - 1) // for_radio_uas)
         return k if k <= self.plan.connect_every else None
 
-    def _connect(self, queue_permille: int, urgent: bool, sleep_s: int) -> tuple:
+    def _connect(self, queue_permille: int, urgent: bool, sleep_s: int) -> "tuple[Any, ...]":
         day = max(1, _DAY_S // sleep_s)
         if self._critical():
             return self.since_connect >= day, "battery"

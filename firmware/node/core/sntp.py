@@ -7,6 +7,10 @@ that does not carry it was not made for us.
 
 import struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 PACKET_BYTES = 48
 _UNIX_1900 = 2208988800  # seconds from 1900-01-01 to 1970-01-01
 _ERA_S = 1 << 32  # NTP seconds wrap on 2036-02-07 (RFC 4330 section 3)
@@ -28,7 +32,7 @@ def request(nonce: bytes) -> bytes:
     return b"\x23" + b"\0" * 39 + nonce
 
 
-def reply_ms(packet, nonce: bytes) -> int:
+def reply_ms(packet: "Any", nonce: bytes) -> int:
     """Unix time in ms at which the server sent `packet`.
 
     Raises SntpError: `short`, `mode`, `kiss` (the server asks not to be asked again),
@@ -50,4 +54,4 @@ def reply_ms(packet, nonce: bytes) -> int:
         unix_s += _ERA_S
     if not EARLIEST_S <= unix_s < LATEST_S:
         raise SntpError("bounds")
-    return unix_s * 1000 + (fraction * 1000 >> 32)
+    return int(unix_s) * 1000 + (int(fraction) * 1000 >> 32)

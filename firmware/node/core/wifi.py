@@ -20,6 +20,10 @@ right password while they are starting.
 
 from micropython import const
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 # What the radio says (hal maps each port's own numbers to these).
 IDLE = const(0)
 JOINING = const(1)
@@ -84,7 +88,7 @@ class Join:
         self.channel = channel
 
 
-def networks_from(config: list) -> list[Network]:
+def networks_from(config: "list[Any]") -> list[Network]:
     """Read the `wifi` list of the device's configuration.
 
     Entries are maps with `ssid`, and optionally `psk`, `prio`, `hidden`, `static`. An entry
@@ -123,13 +127,19 @@ class WifiPolicy:
     as `cache` gave it, or None.
     """
 
-    def __init__(self, networks: list[Network], random_below, cached=None, probe=False) -> None:
+    def __init__(
+        self,
+        networks: list[Network],
+        random_below: "Any",
+        cached: "Any" = None,
+        probe: bool = False,
+    ) -> None:
         self.networks = networks
         self._random_below = random_below
         self.cache = cached
         self._probe = probe
         self._state = _S_OFF
-        self._action: tuple | None = None
+        self._action: "tuple[Any, ...] | None" = None
         self._candidates: list[Join] = []
         self.joining: Join | None = None
         self._deadline_ms = 0
@@ -152,17 +162,17 @@ class WifiPolicy:
         """Up for long enough: nothing is left to decide until the link is lost."""
         return self._state == _S_UP and now_ms - self._up_since_ms >= _STABLE_MS
 
-    def memory(self) -> tuple:
+    def memory(self) -> "tuple[Any, ...]":
         """What the next policy must know of this one, for `recall`."""
         return self.cache, [network.penalty for network in self.networks]
 
-    def recall(self, memory: tuple) -> None:
+    def recall(self, memory: "tuple[Any, ...]") -> None:
         """Go on where another policy, over the same networks, was when it had become stable."""
         self.cache, penalties = memory
         for network, penalty in zip(self.networks, penalties):
             network.penalty = penalty
 
-    def next_action(self) -> tuple | None:
+    def next_action(self) -> "tuple[Any, ...] | None":
         action, self._action = self._action, None
         return action
 
@@ -180,7 +190,7 @@ class WifiPolicy:
         self.joining = None
         self._action = (OFF, None)
 
-    def scanned(self, results: list, now_ms: int) -> None:
+    def scanned(self, results: "list[Any]", now_ms: int) -> None:
         """Take a scan: a list of (ssid, bssid, channel, rssi_dbm)."""
         if self._state != _S_SCANNING:
             return
@@ -267,8 +277,8 @@ class WifiPolicy:
                 return Join(network, bssid, channel)
         return None
 
-    def _rank(self, results: list) -> list[Join]:
-        ranked = []
+    def _rank(self, results: "list[Any]") -> list[Join]:
+        ranked: "list[Any]" = []
         for network in self.networks:
             if network.penalty:
                 network.penalty -= 1
@@ -316,7 +326,7 @@ class WifiPolicy:
         self._action = (RESTART if self._rounds % _RESTART_EVERY == 0 else OFF, None)
 
 
-def _strongest(ssid: str, results: list):
+def _strongest(ssid: str, results: "list[Any]") -> "Any":
     best = None
     for row in results:
         if row[0] == ssid and (best is None or row[3] > best[3]):
