@@ -1,0 +1,62 @@
+"""node.drivers.ina219: the worked example, range and faults."""
+
+import unittest
+
+from node.core import quality
+from node.drivers import ina219
+from simulated_bus import I2C, Bench, bus, sensor_config
+from wire_faults import WireFaults
+
+
+class OnTheBus(WireFaults):
+    def rig(self, part=None, **config):
+        self.bench = Bench("ina219", **(part or {}))
+        self.i2c = I2C(self.bench)
+        self.driver = ina219.Driver(self.i2c, sensor_config("ina219", **config))
+
+    def setUp(self):
+        self.rig()
+
+    def check(self, *faults):
+        for fault, code in faults:
+            self.bench.world["fault"] = fault
+            self.assertEqual(self.outcome(), code)
+            self.good_again()
+
+
+class TestIna219(OnTheBus, unittest.TestCase):
+    def test_worked_example(self):
+        # SBOS448F table 3: 2 mOhm, shunt 07D0h, bus 5D98h are 11.98 V, 10.0 A, 119.8 W
+        out = [0, 0, 0]
+        ina219.compensate(0x07D0, 0x5D98, 2, out)
+        self.assertEqual(out, [11980, 1000000, 119800])
+        ina219.compensate(-0x07D0, 0x5D98, 2, out)
+        self.assertEqual(out, [11980, -1000000, -119800])
+
+    def test_over_the_range(self):
+        for volts in (0, 3300, 12000, 26000):
+            for current in (-3000000, -150, 0, 100, 1234500):
+                self.bench.world["voltage_mv"] = volts
+                self.bench.world["current_ua"] = current
+                out = self.bench.read(self.driver)
+                self.assertAlmostEqual(out[0], volts, delta=4)
+                self.assertAlmostEqual(out[1] * 10, current, delta=100)
+
+    def test_overflow(self):
+        self.bench.world["fault"] = bus.FAULT_IMPLAUSIBLE
+        self.bench.read(self.driver)
+        codes = bytes((0, quality.CLIPPED, quality.CLIPPED))
+        self.assertEqual(bytes(self.driver.quality), codes)
+
+    def test_stuck(self):
+        self.check((bus.FAULT_STUCK, quality.TIMEOUT))
+
+    def test_a_part_that_lost_its_power(self):
+        self.driver.start()
+        self.bench.part.power_on()
+        self.bench.now_ms += 200
+        try:
+            self.driver.read_into([0] * 7)
+            self.assertTrue(False)
+        except ina219.SensorError as error:
+            self.assertEqual(error.code, quality.IMPLAUSIBLE)

@@ -1,0 +1,63 @@
+"""node.drivers.mpu6050: formulas, ranges and faults."""
+
+import unittest
+
+from node.core import quality
+from node.drivers import mpu6050
+from simulated_bus import I2C, Bench, bus, sensor_config
+from wire_faults import WireFaults
+
+
+class OnTheBus(WireFaults):
+    def rig(self, part=None, **config):
+        self.bench = Bench("mpu6050", **(part or {}))
+        self.i2c = I2C(self.bench)
+        self.driver = mpu6050.Driver(self.i2c, sensor_config("mpu6050", **config))
+
+    def setUp(self):
+        self.rig()
+
+    def check(self, *faults):
+        for fault, code in faults:
+            self.bench.world["fault"] = fault
+            self.assertEqual(self.outcome(), code)
+            self.good_again()
+
+
+class TestMpu6050(OnTheBus, unittest.TestCase):
+    def test_formulas(self):
+        # RM-MPU-6000A sections 4.17 to 4.19: 16384 per g, 131 per degree/s, raw / 340 + 36.53 Cel
+        out = [0] * 7
+        mpu6050.compensate([16384, -16384, 0, -521 * 340 // 340, 131, -131, 0], out)
+        self.assertEqual(out[:3], [9807, -9807, 0])
+        self.assertEqual(out[3:6], [175, -175, 0])
+        self.assertEqual(out[6], 3500)
+
+    def test_over_the_range(self):
+        for mg, rate, celsius in ((0, 0, 0), (1900, 249000, 84000), (-1900, -249000, -39000)):
+            self.bench.world["x_mg"], self.bench.world["ry_mdps"] = mg, rate
+            self.bench.world["temperature_mc"] = celsius
+            out = self.bench.read(self.driver)
+            self.assertAlmostEqual(out[0], mg * 9.80665, delta=2)
+            self.assertAlmostEqual(out[4], rate * 0.000174533 * 1000, delta=2)
+            self.assertAlmostEqual(out[6] * 10, celsius, delta=15)
+
+    def test_stuck_and_clipped(self):
+        self.check((bus.FAULT_STUCK, quality.TIMEOUT))
+        self.bench.world["fault"] = bus.FAULT_IMPLAUSIBLE
+        self.bench.read(self.driver)
+        self.assertEqual(bytes(self.driver.quality), bytes([quality.CLIPPED] * 6 + [0]))
+
+    def test_another_part(self):
+        self.rig({"who_am_i": 0x70})
+        self.assertEqual(self.outcome(), quality.WRONG_PART)
+
+    def test_a_part_that_lost_its_power(self):
+        self.driver.start()
+        self.bench.part.power_on()
+        self.bench.now_ms += 200
+        try:
+            self.driver.read_into([0] * 7)
+            self.assertTrue(False)
+        except mpu6050.SensorError as error:
+            self.assertEqual(error.code, quality.IMPLAUSIBLE)

@@ -1,0 +1,67 @@
+"""node.drivers.veml7700: resolution, correction, range and faults."""
+
+import unittest
+
+from node.core import quality
+from node.drivers import veml7700
+from simulated_bus import I2C, Bench, bus, sensor_config
+from wire_faults import WireFaults
+
+
+class OnTheBus(WireFaults):
+    def rig(self, part=None, **config):
+        self.bench = Bench("veml7700", **(part or {}))
+        self.i2c = I2C(self.bench)
+        self.driver = veml7700.Driver(self.i2c, sensor_config("veml7700", **config))
+
+    def setUp(self):
+        self.rig()
+
+    def check(self, *faults):
+        for fault, code in faults:
+            self.bench.world["fault"] = fault
+            self.assertEqual(self.outcome(), code)
+            self.good_again()
+
+
+class TestVeml7700(OnTheBus, unittest.TestCase):
+    def test_resolution(self):
+        # Document 84286 revision 1.7: 0.0042 lx per count at gain 2 and 800 ms, so 0.5376 at gain
+        # 1/8 and 100 ms, 0.0672 at gain 1 and 100 ms
+        self.assertEqual(veml7700.compensate(1000, False), 5376)
+        self.assertEqual(veml7700.compensate(1000, True), 672)
+
+    def test_correction_against_floating_point(self):
+        module = self.bench.module
+        for raw in (1861, 2000, 5000, 20000, 40000, 65534):
+            exact = module.corrected(raw * 0.5376)
+            got = veml7700.compensate(raw, False) / 10
+            self.assertLess(abs(got - exact) / exact, 0.0002)
+
+    def test_over_the_range(self):
+        for light in (0, 900, 54321, 999000, 5000000, 90000000):
+            self.bench.world["illuminance_mlx"] = light
+            self.assertAlmostEqual(
+                self.bench.read(self.driver)[0] * 100, light, delta=800 + light // 1000
+            )
+
+    def test_gain_one(self):
+        self.rig(options={"gain": 1})
+        self.bench.world["illuminance_mlx"] = 1234
+        self.assertAlmostEqual(self.bench.read(self.driver)[0] * 100, 1234, delta=100)
+
+    def test_a_part_that_lost_its_power(self):
+        self.driver.start()
+        self.bench.part.power_on()
+        self.bench.now_ms += 200
+        try:
+            self.driver.read_into([0] * 7)
+            self.assertTrue(False)
+        except veml7700.SensorError as error:
+            self.assertEqual(error.code, quality.IMPLAUSIBLE)
+
+    def test_saturated(self):
+        self.check((bus.FAULT_IMPLAUSIBLE, quality.GOOD))
+        self.bench.world["fault"] = bus.FAULT_IMPLAUSIBLE
+        self.bench.read(self.driver)
+        self.assertEqual(self.driver.quality[0], quality.CLIPPED)
