@@ -36,8 +36,28 @@ class Board:
         """machine.Pin by the board's name, or by "gpio<number>"."""
         return machine.Pin(self._number(name), *mode)
 
-    def adc(self, name: str):
-        return machine.ADC(machine.Pin(self._number(name)))
+    # Parts on pins of their own take them from here. What they need is imported when it is asked
+    # for: most products have none.
+
+    def analog(self, name: str):
+        """The analogue input on a pin: `millivolts()`."""
+        from node.hal.analog import AnalogIn
+
+        return AnalogIn(self._number(name), self.data.get("port", ""))
+
+    def shift_in(self, data: str, clock: str):
+        """Clocked bits on two pins: `ready()`, `read(bits, more)`."""
+        from node.hal.shift import ShiftIn
+
+        return ShiftIn(self._number(data), self._number(clock))
+
+    def onewire(self, name: str):
+        """The 1-Wire bus on a pin, the same object each time."""
+        key = "onewire " + name
+        found = self._open.get(key)
+        if found is None:
+            found = self._open[key] = _one_wire(self.pin(name))
+        return found
 
     def _number(self, name: str) -> int:
         number = self.data.get("pins", {}).get(name)
@@ -63,10 +83,14 @@ class Board:
         if kind == "uart":
             return machine.UART(number, _UART_BAUD, tx=pins[0], rx=pins[1])
         if kind == "onewire":
-            import onewire
-
-            return onewire.OneWire(pins[0])
+            return _one_wire(pins[0])
         raise WiringError("no kind of bus is called %s" % kind)
+
+
+def _one_wire(pin):
+    import onewire
+
+    return onewire.OneWire(pin)
 
 
 def _split(name: str) -> tuple:

@@ -69,7 +69,11 @@ TABLES: dict[str, dict[str, Key]] = {
     "battery": {
         "capacity_mah": Key(int, 0, 1000000, 0, about="usable charge of the battery"),
         "target_days": Key(
-            int, 0, 36500, 0, about="days it has to last; 0: connect at every wake, whatever it costs"
+            int,
+            0,
+            36500,
+            0,
+            about="days it has to last; 0: connect at every wake, whatever it costs",
         ),
         "low_mv": Key(int, 0, 60000, 0, about="below this voltage the budget is halved"),
         "critical_mv": Key(
@@ -79,7 +83,9 @@ TABLES: dict[str, dict[str, Key]] = {
             int, 5, 300, 20, about="a wake never lasts longer, whatever Wi-Fi and broker do"
         ),
         "connect_every": Key(int, 1, 1000, 12, about="most wakes between two connections"),
-        "sync_s": Key(int, 600, 30 * _DAY_S, _DAY_S, about="seconds between questions for the time"),
+        "sync_s": Key(
+            int, 600, 30 * _DAY_S, _DAY_S, about="seconds between questions for the time"
+        ),
         "column": Key(
             str, optional=True, about="the column (<sensor>_<channel>) that measures its voltage"
         ),
@@ -125,7 +131,12 @@ SENSOR = {
     "driver": Key(
         str, pattern=NAME, about="a file of node/drivers or of the product's drivers folder"
     ),
-    "bus": Key(str, pattern=NAME, about="a bus of the board"),
+    "bus": Key(
+        str,
+        pattern=NAME,
+        optional=True,
+        about="a bus of the board; none for a part on pins of its own",
+    ),
     "address": Key(int, 0, 0x7F, optional=True, about="I2C address"),
     "pin": Key(str, optional=True, about="a pin of the board, for parts that need one"),
     "options": Key(dict, optional=True, about="what else the driver takes"),
