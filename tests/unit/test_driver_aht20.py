@@ -1,4 +1,4 @@
-"""node.drivers.aht20. The manual has no worked example: values by its formulas in floating point."""
+"""node.drivers.aht20. The manual has no worked example: values by its formulas, in floats."""
 
 import unittest
 
