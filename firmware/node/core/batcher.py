@@ -5,7 +5,7 @@ batch is dated when it is closed and the clock is known by then (`offset_ms` = U
 uptime).
 """
 
-from node.core import record
+from node.core import pack
 
 
 class Batcher:
@@ -16,16 +16,23 @@ class Batcher:
     ) -> None:
         self._most, self._age_ms = limits
         self._columns = columns
-        self._batch = record.Batch(schema_id, boot, 0)
-        self._writer = record.Writer()
+        self._batch = pack.Batch(schema_id, boot, 0)
+        # 7 bytes hold any value with its quality, 6 a step of time, 40 the head
+        size = 40 + (self._most + 1) * (6 + 7 * columns)
+        self._writer = pack.Writer(min(size, pack.MAX_BYTES))
         self.next_seq = 0
         self._clear()
 
     def _clear(self) -> None:
         old = self._batch
-        self._batch = record.Batch(old.schema_id, old.boot, self.next_seq)
+        self._batch = pack.Batch(old.schema_id, old.boot, self.next_seq)
         self._batch.columns = [[] for _ in range(self._columns)]
         self._batch.quality = [[] for _ in range(self._columns)]
+
+    def resume(self, next_seq: int) -> None:
+        """Go on behind the rows of an earlier wake, with an empty batch."""
+        self.next_seq = next_seq
+        self._clear()
 
     @property
     def rows(self) -> int:
@@ -58,7 +65,7 @@ class Batcher:
             batch.dated = True
             for index in range(len(batch.times)):
                 batch.times[index] += offset_ms
-        size = record.encode_into(batch, self._writer)
+        size = pack.encode_into(batch, self._writer)
         self._clear()
         return memoryview(self._writer.buffer)[:size], batch.samples
 
@@ -66,14 +73,16 @@ class Batcher:
         """The open batch as bytes, to be kept over a sleep; empty when there is none."""
         if not self._batch.times:
             return b""
-        size = record.encode_into(self._batch, self._writer)
+        size = pack.encode_into(self._batch, self._writer)
         return bytes(memoryview(self._writer.buffer)[:size])
 
     def restore(self, kept: bytes) -> bool:
         """Go on with what `keep` gave; False when it is not of this schema, boot and shape."""
+        from node.core import record
+
         try:
             batch = record.decode(kept)
-        except record.RecordError:
+        except pack.RecordError:
             return False
         mine = self._batch
         if batch.boot != mine.boot or batch.schema_id != mine.schema_id or batch.dated:

@@ -21,7 +21,7 @@ schema is called "<sensor>_<channel>"; a channel with a `window` gets three more
 
 from loader import cbor
 from micropython import const
-from node.core.record import MAX_COLUMNS
+from node.core.pack import MAX_COLUMNS
 from node.core.senml import is_name
 
 TYPE_CHECKING = False

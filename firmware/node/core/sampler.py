@@ -10,7 +10,7 @@ from node.core import quality
 from node.core.anomaly import Anomaly
 from node.core.batcher import Batcher
 from node.core.filter import ChannelFilter
-from node.core.record import VALUE_MAX
+from node.core.pack import VALUE_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

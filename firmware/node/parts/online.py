@@ -19,7 +19,9 @@ def open_joining(node, memory):
         policy.recall(memory)
     else:
         cached = data.read_map(node.storage, _ACCESS_POINT)
-        policy.cache = (cached["ssid"], cached["bssid"], cached["ch"]) if len(cached) == 3 else None
+        policy.cache = (
+            (cached["ssid"], cached["bssid"], cached["ch"]) if len(cached) == 3 else None
+        )
     storage = node.storage
 
     def save_access_point(cache) -> None:

@@ -23,9 +23,9 @@ class Readings:
         self.sampler = Sampler(product, columns, (schema_id, state.boot))
         self.sampler.event_seq = state.event_seq
         self.batcher = self.sampler.batcher
+        self.batcher.resume(state.next_seq)
         if state.batch and not self.batcher.restore(state.batch):
             wake.log.warning("wake: the kept batch does not fit and is lost")
-        self.batcher.next_seq = state.next_seq
         ports = (wake.ticks.uptime_ms, wake.offset_ms, wake.log)
         self.sense = SenseTask(product, self._stations(product), self.sampler, None, ports)
         self._column = _column_of(product, columns)

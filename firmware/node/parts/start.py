@@ -9,7 +9,6 @@ import os
 
 import machine
 from loader import cbor
-from node.core import record
 from node.core.clock import Clock
 from node.core.log import Log
 from node.core.mqtt.codec import Options
@@ -176,6 +175,7 @@ class _Composer:
         return value if isinstance(value, int) else default
 
     def _telemetry(self) -> None:
+        from node.core import record
         from node.hal import board
         from node.tasks.stations import columns_of, open_stations
 

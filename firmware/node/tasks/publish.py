@@ -4,11 +4,7 @@ A batch that was packed before the clock was known is dated here, when it is of 
 clock is known by now; one of an earlier boot leaves as it is, and ingest dates it as best it can.
 """
 
-from micropython import const
-from node.core import outbox, record
-
-_TOPICS = ("telemetry", "event")
-_BACK_OFF_MS = const(1000)
+_TOPICS = ("telemetry", "event")  # by the kinds of core.outbox
 
 
 class PublishSource:
@@ -53,8 +49,11 @@ class PublishSource:
     def _date(self) -> None:
         token, kind, payload = self._held
         offset_ms = self._offset_ms()
-        if kind != outbox.TELEMETRY or offset_ms is None:
+        # the second byte of a batch has its flags, the first of them says that it is dated
+        if kind or offset_ms is None or payload[0] != 1 or payload[1] & 1:
             return
+        from node.core import record
+
         try:
             dated = record.date(payload, self._boot, offset_ms)
         except record.RecordError:
