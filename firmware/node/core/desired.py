@@ -36,7 +36,9 @@ NODE_SETTINGS = {
 class DesiredState:
     """`schema` maps a setting to its bounds; `storage` keeps the state at `path`."""
 
-    def __init__(self, storage: "Any", path: str, schema: "dict[str, Any]" = NODE_SETTINGS) -> None:
+    def __init__(
+        self, storage: "Any", path: str, schema: "dict[str, Any]" = NODE_SETTINGS
+    ) -> None:
         self._storage = storage
         self._path = path
         self._schema = schema

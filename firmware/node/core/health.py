@@ -21,7 +21,7 @@ _DEADLINE_MAX_S = const(86400)
 
 
 class HealthContract:
-    """`terms` is the manifest's map: connected (bool), publishes, heap_floor (bytes), deadline_s."""
+    """`terms` is the manifest's map: connected (bool), publishes, heap_floor (B), deadline_s."""
 
     def __init__(self, terms: "dict[str, Any]") -> None:
         self.connected: bool = terms.get("connected", True) is not False

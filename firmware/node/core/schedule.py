@@ -130,7 +130,7 @@ class Scheduler:
         )
 
     def decide(self, queue_permille: int, battery_mv: int | None, urgent: bool) -> Decision:
-        """Decide this wake. `queue_permille` is how full the outbox is; `urgent` an event waits."""
+        """Decide this wake. `queue_permille`: how full the outbox is; `urgent`: an event waits."""
         self.battery_mv = battery_mv or 0
         self.since_connect += 1
         stretch = self._budget()
