@@ -30,6 +30,8 @@ STOP_TIMEOUT_S = 1.5
 BACKOFF_MAX_S = 30.0
 WATCH_S = 2.0
 MAX_PACKET_BYTES = 64 * 1024
+DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
+MAX_QUEUED = 500_000
 _PR_SET_PDEATHSIG = 1
 
 _CONFIG = """\
@@ -45,8 +47,9 @@ use_username_as_clientid true
 allow_anonymous false
 acl_file {folder}/acl
 max_packet_size {max_packet}
-max_inflight_messages 64
-max_queued_messages 1000
+max_inflight_messages 1000
+# What ingest has not taken yet was acknowledged to a device: a queue that overflows loses records.
+max_queued_messages {max_queued}
 persistent_client_expiration 14d
 persistence true
 persistence_location {folder}/store/
@@ -65,6 +68,7 @@ pattern read v1/%u/down/#
 
 user {service}
 topic readwrite v1/#
+topic read {dropped}
 """
 
 
@@ -170,7 +174,10 @@ class Broker:
         write_private(folder / "ca.pem", self._ca.ca_pem)
         write_private(folder / "broker.crt", pem(server.cert_der, "CERTIFICATE"))
         write_private(folder / "broker.key", pem(server.key_der, "PRIVATE KEY"))
-        write_private(folder / "acl", _ACL.format(service=SERVICE_PREFIX + "ingest").encode())
+        write_private(
+            folder / "acl",
+            _ACL.format(service=SERVICE_PREFIX + "ingest", dropped=DROPPED_TOPIC).encode(),
+        )
         # Started by root, mosquitto changes to the user `mosquitto`, who may not read this folder.
         user = "user root" if os.geteuid() == 0 else ""
         write_private(
@@ -181,6 +188,7 @@ class Broker:
                 folder=folder,
                 crl=self._ca.crl_path,
                 max_packet=MAX_PACKET_BYTES,
+                max_queued=MAX_QUEUED,
                 user=user,
             ).encode(),
         )

@@ -31,7 +31,7 @@ from outpost.fleet.rollout.plan import OPEN
 MIN_STEP_S = 0.05
 MAX_QUEUED = 100_000
 JOIN_EVERY_MS = 5_000
-RENEW_EVERY_MS = 3_600_000
+HOUSE_EVERY_MS = 3_600_000
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +60,9 @@ class Dispatcher:
         self._queue: deque[Observation] = deque(maxlen=MAX_QUEUED)
         self._engines: dict[str, Rollout] = {}
         self._joined_ms: dict[str, int] = {}
-        self._renewed_ms = 0
+        self._kept_ms = 0
+        # Called about once an hour; the server adds its own chores.
+        self.keep_house: Callable[[int], object] = heads.renew
         self._load()
 
     def _load(self) -> None:
@@ -103,11 +105,15 @@ class Dispatcher:
             )
             self._check_names(plan)
             rollout = Rollout(plan, self._clock_ms())
+            self._audit(actor, "rollout", plan.id, {"product": product, "version": version})
             for other in [key for key, e in self._engines.items() if e.plan.product == product]:
                 del self._engines[other]
             self._engines[plan.id] = rollout
-            self._audit(actor, "rollout", plan.id, {"product": product, "version": version})
-            self.step()
+            try:
+                self.step()
+            except BaseException:
+                del self._engines[plan.id]
+                raise
         self._wake.set()
         return plan.id
 
@@ -249,9 +255,9 @@ class Dispatcher:
                 self._join(rollout, now_ms)
                 deadline_ms = min(deadline_ms, rollout.tick(now_ms))
                 self._carry_out(rollout, now_ms)
-            if now_ms - self._renewed_ms > RENEW_EVERY_MS:
-                self._renewed_ms = now_ms
-                self._heads.renew(now_ms)
+            if now_ms - self._kept_ms > HOUSE_EVERY_MS:
+                self._kept_ms = now_ms
+                self.keep_house(now_ms)
             return deadline_ms
 
     def _join(self, rollout: Rollout, now_ms: int) -> None:

@@ -41,6 +41,7 @@ class FleetConfig:
     http_port: int = 0
     broker_port: int = 0
     names: tuple[str, ...] = ()
+    keep_days: int = 400  # of telemetry
 
     @property
     def server_names(self) -> tuple[str, ...]:

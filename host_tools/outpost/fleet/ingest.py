@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from node.core import record
+
 from outpost.fleet import telemetry
 from outpost.fleet.observation import Observation
 from outpost.fleet.payload import PayloadError, jsonable, plain_map
@@ -41,7 +43,7 @@ class Ingest:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._schemas: dict[str, bytes] = {}
+        self._schemas: dict[str, telemetry.Schema] = {}
         self._kinds: dict[str, Callable[[Device, Message], list[Observation]]] = {
             "telemetry": self._telemetry,
             "event": self._event,
@@ -114,18 +116,18 @@ class Ingest:
             samples = self._only_new(
                 device.id, self._dated(device.id, samples, message.received_ms)
             )
-        for readings in samples.readings.values():
-            self._registry.telemetry.store(device.id, readings)
+        every = [reading for row in samples.readings.values() for reading in row]
+        self._registry.telemetry.store(device.id, every)
         self._registry.telemetry.count(device.id, "messages")
         return self._alive(device, message)
 
-    def _schema(self, schema_id: str) -> bytes | None:
+    def _schema(self, schema_id: str) -> telemetry.Schema | None:
         """By the whole digest's first 4 bytes, as batches carry it; schemas never change."""
         if schema_id not in self._schemas:
             document = self._registry.releases.schema(schema_id)
             if document is None:
                 return None
-            self._schemas[schema_id] = document
+            self._schemas[schema_id] = record.read_schema(document)
         return self._schemas[schema_id]
 
     def _dated(self, device_id: str, samples: Samples, now_ms: int) -> Samples:

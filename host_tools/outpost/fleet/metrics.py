@@ -47,6 +47,11 @@ class _Collector:
             "Times the broker had to be started again.",
             value=self._service.restarts(),
         )
+        yield CounterMetricFamily(
+            "outpost_broker_dropped",
+            "Messages the broker dropped because a queue was full.",
+            value=self._service.dropped(),
+        )
         yield self._rollouts()
 
     def _rollouts(self) -> Metric:

@@ -57,6 +57,7 @@ class FleetServer:
         self.broker = Broker(self._broker_config(), self.fleet.ca, self._refused)
         self.subscriber = Subscriber(self.registry, self._observed)
         self.service.backlog = lambda: self.subscriber.backlog
+        self.service.dropped = lambda: self.subscriber.dropped
         self.service.restarts = lambda: self.broker.restarts
         self._http = HttpServer(
             application(self.service), self.fleet.config.host, self.fleet.config.http_port

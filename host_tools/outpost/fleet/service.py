@@ -14,6 +14,7 @@ from outpost.fleet.dispatch import Dispatcher
 from outpost.fleet.fleet import Fleet, now_ms
 from outpost.fleet.registry import Command, Registry, Release
 
+DAY_MS = 86_400_000
 CHECK_TTL_S = 7 * 86_400
 
 
@@ -25,9 +26,11 @@ class Service:
     ) -> None:
         self.fleet = fleet
         self.rollouts = Dispatcher(fleet.registry, fleet.heads, self._ask_to_check)
+        self.rollouts.keep_house = self._keep_house
         self.token = fleet.token
         self.backlog: Callable[[], int] = lambda: 0
         self.restarts: Callable[[], int] = lambda: 0
+        self.dropped: Callable[[], int] = lambda: 0
         self._send = send
         self._reload_broker = reload_broker
 
@@ -73,6 +76,10 @@ class Service:
 
     def publish(self, folder: str | Path, actor: str = "local") -> Release:
         return self.fleet.publish(Path(folder), actor)
+
+    def _keep_house(self, at_ms: int) -> None:
+        self.fleet.heads.renew(at_ms)
+        self.registry.telemetry.expire(at_ms - self.fleet.config.keep_days * DAY_MS)
 
     def _ask_to_check(self, device_id: str) -> None:
         """A hint: a device that misses it looks by itself, later."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 
+from outpost.fleet.broker import DROPPED_TOPIC
 from outpost.fleet.files import write_private
 from outpost.fleet.ingest import Ingest, Message
 from outpost.fleet.observation import Observation
@@ -45,6 +46,7 @@ class Subscriber:
         self._subscribed = threading.Event()
         self._stopping = False
         self.batches = 0
+        self.dropped = 0
 
     def start(
         self, address: tuple[str, int], folder: Path, credentials: Credentials, ca_pem: bytes
@@ -99,7 +101,7 @@ class Subscriber:
         reason: object,
         properties: object,
     ) -> None:
-        client.subscribe("v1/+/up/#", qos=1)
+        client.subscribe([("v1/+/up/#", 1), (DROPPED_TOPIC, 0)])
 
     def _on_subscribe(
         self, client: mqtt.Client, userdata: object, mid: int, reasons: object, properties: object
@@ -109,6 +111,9 @@ class Subscriber:
     def _on_message(
         self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage
     ) -> None:
+        if message.topic == DROPPED_TOPIC:
+            self.dropped = int(message.payload) if message.payload.isdigit() else self.dropped
+            return
         while not self._stopping:
             with contextlib.suppress(queue.Full):
                 self._queue.put(message, timeout=0.2)

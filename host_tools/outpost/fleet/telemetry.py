@@ -16,7 +16,9 @@ from outpost.fleet.registry.telemetry import Reading
 _JSON_ARRAY = 0x5B
 _CBOR_ARRAYS = range(0x80, 0xA0)
 
-SchemaLookup = Callable[[str], bytes | None]
+Schema = list[tuple[str, str, int]]
+# The columns of a schema by its id, None when no release brought it.
+SchemaLookup = Callable[[str], Schema | None]
 
 
 @dataclass
@@ -53,12 +55,12 @@ def _packed(payload: bytes, schema_of: SchemaLookup) -> Samples:
         batch = record.decode(payload)
     except record.RecordError as error:
         raise PayloadError(error.code) from None
-    document = schema_of(batch.schema_id.hex())
-    if document is None:
+    schema = schema_of(batch.schema_id.hex())
+    if schema is None:
         raise PayloadError("unknown-schema", batch.schema_id.hex())
     try:
-        rows = senml.expand(batch, record.read_schema(document))
-    except (ValueError, record.RecordError) as error:
+        rows = senml.expand(batch, schema)
+    except ValueError as error:
         raise PayloadError("schema-columns", str(error)) from None
     columns = len(batch.columns)
     samples = Samples(

@@ -91,6 +91,11 @@ class Telemetry:
 
     def store(self, device_id: str, readings: Iterable[Reading]) -> None:
         rows = list(readings)
+        newest: dict[str, Reading] = {}
+        for row in rows:
+            known = newest.get(row.metric)
+            if known is None or row.ts_ms >= known.ts_ms:
+                newest[row.metric] = row
         with self._db.write() as db:
             db.executemany(
                 "INSERT OR IGNORE INTO telemetry VALUES (?, ?, ?, ?, ?, ?)",
@@ -100,7 +105,7 @@ class Telemetry:
                 "INSERT INTO latest VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (device, metric) DO"
                 " UPDATE SET ts_ms = excluded.ts_ms, value = excluded.value, text = excluded.text,"
                 " unit = excluded.unit WHERE excluded.ts_ms >= latest.ts_ms",
-                [(device_id, r.metric, r.ts_ms, r.value, r.text, r.unit) for r in rows],
+                [(device_id, r.metric, r.ts_ms, r.value, r.text, r.unit) for r in newest.values()],
             )
 
     def latest(self, device_id: str | None = None) -> dict[str, dict[str, Reading]]:

@@ -60,10 +60,15 @@ class Rollout:
     # --- who takes part
 
     def join(self, candidates: Iterable[Candidate], now_ms: int) -> None:
-        """Add devices; those who are in already are left alone."""
+        """Add devices; of those who are in already, the ones retired since leave."""
         for candidate in candidates:
+            known = self.members.get(candidate.id)
+            if known is not None:
+                if not candidate.active and known.state not in ENDED:
+                    self._move(candidate.id, State.SKIPPED, "not-active", now_ms)
+                continue
             stage = self.plan.stage_of(candidate.id)
-            if candidate.id not in self.members and stage is not None:
+            if stage is not None:
                 self._roster.add(candidate.id, self._member(candidate, stage, now_ms))
 
     def _member(self, candidate: Candidate, stage: int, now_ms: int) -> Member:
