@@ -116,6 +116,14 @@ class BootTime:
 
 
 @dataclass(frozen=True)
+class Work:
+    """What the CPU needs for the two things that a wake cannot do without: modelled time."""
+
+    load_us_per_kib: int = _between(0, 100_000)
+    handshake_ms: int = _between(0, 60_000)
+
+
+@dataclass(frozen=True)
 class Quirks:
     tls_in_gc_heap: bool
     tls_heap_bytes: int = _between(0, 1 << 20)
@@ -140,6 +148,7 @@ class Chip:
     current_ua: Current
     radio: Radio
     boot: BootTime
+    work: Work
     quirks: Quirks
     default_sys_path: tuple[str, ...]
     word_bits: int = _between(16, 64)

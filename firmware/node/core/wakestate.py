@@ -32,6 +32,7 @@ _NUMBERS = (  # in the order in which they are packed
     "wakes",
     "checked_ms",  # uptime of the last check for a release, -1 for none
     "connecting",
+    "errors",  # readings that sensors did not give in this wake
     "queue",  # permille of the outbox in use when it was last looked at
 )
 
@@ -42,7 +43,7 @@ class WakeState:
     def __init__(self, boot: int = 0) -> None:
         self.boot = boot
         self.up_ms = self.sleep_ms = self.next_seq = self.event_seq = 0
-        self.awake_ms = self.acked = self.wakes = self.connecting = self.queue = 0
+        self.awake_ms = self.acked = self.wakes = self.connecting = self.queue = self.errors = 0
         self.chip_s = self.offset_ms = self.synced_ms = self.checked_ms = -1
         self.schedule = b""
         self.batch = b""

@@ -79,10 +79,11 @@ def remove(ctx: click.Context, name: str, folder: Path) -> None:
 @click.option(
     "--time",
     "pace",
-    type=click.Choice(["real", "fast"]),
+    type=click.Choice(["real", "fast", "modelled"]),
     default="real",
     show_default=True,
-    help="Fast skips idle waiting, not only deep sleep.",
+    help="Fast skips idle waiting, not only deep sleep; modelled also charges the CPU's work as "
+    "the chip's profile says, not as fast as this machine is.",
 )
 @click.option("--product", type=_FILE, help="product.toml whose sensors are soldered on.")
 @click.option("--scenario", type=_FILE, help="Weather, outages and accidents as TOML.")

@@ -53,7 +53,7 @@ class Event:
 
 
 class SimBoard:
-    """One simulated board.  `time` is "real" or "fast"; `heap` overrides the board's own bytes."""
+    """One simulated board.  `time` is "real", "fast" or "modelled"; `heap` overrides the board's own bytes."""
 
     def __init__(  # noqa: PLR0913  the bench's switches; all but two have defaults
         self,
@@ -66,7 +66,7 @@ class SimBoard:
         on_event: Callable[[Event], None] | None = None,
         wiring: Wiring | None = None,
         scenario: Scenario | None = None,
-        time: Literal["real", "fast"] = "real",
+        time: Literal["real", "fast", "modelled"] = "real",
     ) -> None:
         self.board = load_board(board) if isinstance(board, str) else board
         self.flash_path = Path(flash_path)
@@ -85,7 +85,7 @@ class SimBoard:
         self._cursor = 0
         self._prepare_files()
         self.state = BoardState(self.folder / "state.bin")
-        self.state["fast"] = int(time == "fast")
+        self.state["fast"] = ("real", "fast", "modelled").index(time)
         self.state["fast_rate"] = self.state["fast_rate"] or 50
         self.meter = Meter(self.board.chip.current_ua, tuple(ua for _, ua in self.wiring.rails))
         self._bench: Bench | None = None
@@ -225,6 +225,7 @@ class SimBoard:
         told["rails_by_pin"] = {str(pin): n for n, (pin, _) in enumerate(self.wiring.rails)}
         told["access_points"] = [vars(point) for point in self.wiring.access_points]
         told["heap_scale"] = self.vm.heap_scale
+        told["heap_extra"] = self.heap_bytes - self.board.heap_bytes
         told["lease"] = int(self.uid[-2:], 16) % 250
         told["hosts"] = dict(self.wiring.hosts)
         return told

@@ -36,8 +36,9 @@ def gpio_deep_sleep_hold(on):
 def idf_heap_info(kind):
     # What the chip's stand-ins take of this VM's heap is not on a chip.
     used = (gc.mem_alloc() - shared.own_heap) // power.board["heap_scale"]
-    free = max(0, _IDF_HEAP_BYTES - used)
-    return [(_IDF_HEAP_BYTES, free, free * 2 // 3, free)]
+    total = _IDF_HEAP_BYTES + max(0, power.board.get("heap_extra", 0))
+    free = max(0, total - used)
+    return [(total, free, free * 2 // 3, free)]
 
 
 def raw_temperature():

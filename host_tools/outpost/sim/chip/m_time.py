@@ -14,11 +14,13 @@ def power_up():
 
 
 def ticks_ms():
+    clock.asked()
     clock.check()
     return clock.now_ms() & _MASK
 
 
 def ticks_us():
+    clock.asked()
     clock.check()
     return clock.now_us()
 

@@ -75,7 +75,8 @@ def main(state_path, commands_fd, events_fd):
     shared.events_fd = events_fd
     shared.attach(state_path)
     part = power.board["flash"]
-    flash.power_up(part["erase_us"], part["program_us"], clock.skip)
+    load_us = power.board.get("load_us_per_kib", 0)
+    flash.power_up(part["erase_us"], part["program_us"], clock.skip, load_us)
     filesystem = start.filesystem()
     ota.power_up(filesystem)
     radio.power_up()

@@ -54,6 +54,8 @@ def until_ready(fd, events, timeout_ms):
 def pace(left):
     """A real grace has passed in silence: let virtual time run ahead of it."""
     if _host.ticks_diff(_host.ticks_ms(), _moved_at) < _ANSWER_MS:
+        if shared.S.fast == clock.MODELLED:
+            clock.jump(GRACE_MS)
         return
     limit = GRACE_MS * shared.S.fast_rate
     clock.jump(max(0, clock.until_next(limit if left < 0 else min(left, limit))))
