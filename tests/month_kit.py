@@ -6,7 +6,6 @@ what the board's meter, its flash, its RTC memory and the registry say.
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -19,10 +18,10 @@ from outpost.factory import DeviceSettings, StationConfig, Wifi, provision
 from outpost.fleet.server import FleetServer
 from outpost.signing import Ceremony, sign_file
 from outpost.sim import SimBoard, Wiring
+from outpost.sim.accounts import Taken
 from outpost.sim.scenario import Scenario
 
 BATTERY_PRODUCT = Path(__file__).resolve().parent / "products" / "battery"
-_READING = re.compile(r"reading (\d+) (\d+)$")
 
 
 @dataclass
@@ -35,7 +34,8 @@ class Field:
     boards: list[SimBoard] = field(default_factory=list)
 
     def open(self) -> Field:
-        self.ceremony = Ceremony.create(self.folder / "trust", threshold=1, root_keys=1, plain=True)
+        trust = self.folder / "trust"
+        self.ceremony = Ceremony.create(trust, threshold=1, root_keys=1, plain=True)
         self.server = FleetServer(self.folder / "fleet", trust=self.folder / "trust")
         self.server.start()
         return self
@@ -112,15 +112,3 @@ class Field:
         if not ended:
             raise TimeoutError(f"not over in {limit_s} s: {list(sim.lines)[-10:]}")
         return sim, taken
-
-
-class Taken:
-    """What the device said it has read, as it read it: (boot, seq)."""
-
-    def __init__(self) -> None:
-        self.rows: set[tuple[int, int]] = set()
-
-    def line(self, line: str) -> None:
-        found = _READING.search(line)
-        if found:
-            self.rows.add((int(found[1]), int(found[2])))

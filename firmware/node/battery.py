@@ -3,9 +3,9 @@
 A wake that only samples loads the sensors, the sampler and the scheduler, and nothing of flash,
 radio or TLS; what connects is loaded when the scheduler says so, and what samples is forgotten
 before. The state is in RTC memory where the chip has one (`core.wakestate`). A board whose deep
-sleep is a light sleep with a reset behind it gains nothing from the reset: there the loop goes on
-in RAM, dozing with the radio off, in pieces where light sleep is cut short (`quirks` of the board's
-data).
+sleep is a light sleep with a reset behind it gains nothing from the reset: there the loop goes
+on in RAM, dozing with the radio off, in pieces where light sleep is cut short (`quirks` of the
+board's data).
 
 Invariants: every wake ends in sleep; the boot number rises only when the state was lost; a reading
 is either in the kept batch, in the outbox, or counted as dropped; a power cut costs at most the
@@ -17,6 +17,7 @@ import time
 
 import machine
 from loader import cbor
+
 from node.core import wakestate
 from node.core.log import Log
 from node.core.schedule import Scheduler, plan_for

@@ -1,0 +1,6 @@
+"""Battery life, predicted: the device's own scheduler over a scenario, priced by a profile."""
+
+from outpost.power.predict import Prediction, predict
+from outpost.power.profile import Profile
+
+__all__ = ["Prediction", "Profile", "predict"]
