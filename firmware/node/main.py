@@ -56,6 +56,12 @@ def _open_check(node):
     return check.open_check(node)
 
 
+def _defer(node, digest, seconds):
+    from node.parts import check
+
+    return check.defer(node, digest, seconds)
+
+
 def _open_joining(node, memory):
     from node.parts import online
 
@@ -88,6 +94,7 @@ class Node:
         self.root_version = 0
         self.updater = None
         self.update_memory = self.gate_memory = None
+        self.deferred_until_ms = -1
 
     # --- life
 
@@ -128,6 +135,12 @@ class Node:
         self.root_version = self.boot.root["version"]
         download.updater = self.updater = None
         modules.give_back()
+
+    def defer_update(self, digest: bytes, seconds: int) -> int:
+        """A person wants this release later; the seconds they get."""
+        granted, self.deferred_until_ms = modules.borrow(_defer, self, digest, seconds)
+        modules.give_back()
+        return granted
 
     def open_joining(self, memory):
         return modules.borrow(_open_joining, self, memory)

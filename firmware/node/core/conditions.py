@@ -31,14 +31,16 @@ _CLOCK_PATIENCE_MS = const(86400000)
 
 
 class Settings:
-    """From the product or the desired state. Everything off by default."""
+    """From the `update` table of the product; everything off by default."""
 
-    def __init__(self) -> None:
-        self.min_battery_pct = 0
-        self.external_power = False
-        self.window_min = ()  # type: tuple[int, ...]
-        self.jitter_min = 0
-        self.defer_limit_s = 7 * 86400
+    def __init__(self, table: "dict[str, Any] | None" = None) -> None:
+        table = table or {}
+        self.min_battery_pct: int = table.get("min_battery_pct", 0)
+        self.external_power: bool = table.get("external_power", False)
+        window = table.get("window")
+        self.window_min: "tuple[int, ...]" = window_of(window) if window else ()
+        self.jitter_min: int = table.get("jitter_s", 0) // 60
+        self.defer_limit_s: int = table.get("defer_limit_s", 7 * 86400)
 
 
 def window_of(text: str) -> "tuple[int, int]":
@@ -75,7 +77,7 @@ class Conditions:
         self._path = path
         spread = hashlib.sha256(device_id.encode()).digest()
         self._spread = spread[0] << 8 | spread[1]
-        self._until_ms = -1
+        self.until_ms = -1  # of the uptime: deferred that long
 
     def allowed(self, release: "dict[str, Any]") -> str:
         """ "" or the code of the first condition that is not met."""
@@ -91,7 +93,7 @@ class Conditions:
                     return "clock-unset"
             elif not self._in_window(unix_s // 60 % _DAY_MIN):
                 return "outside-window"
-        if up_ms < self._until_ms:
+        if up_ms < self.until_ms:
             return "deferred"
         return ""
 
@@ -110,12 +112,12 @@ class Conditions:
         granted = max(0, min(seconds, self.settings.defer_limit_s - used))
         if granted:
             self._storage.write_atomic(self._path, cbor.encode([digest, used + granted]))
-            self._until_ms = self._facts()[3] + granted * 1000
+            self.until_ms = self._facts()[3] + granted * 1000
         return granted
 
     def install_now(self) -> None:
         """The same person changed their mind."""
-        self._until_ms = -1
+        self.until_ms = -1
 
     def _used(self, digest: bytes) -> int:
         data = self._storage.read(self._path)

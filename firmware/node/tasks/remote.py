@@ -20,6 +20,7 @@ class Remote:
         commands.register("identify", self.identify)
         commands.register("reboot", self.reboot)
         commands.register("check-update", self.check_update)
+        commands.register("defer-update", self.defer_update)
         commands.register("log-pull", self.log_pull)
 
     async def ping(self, command) -> dict:
@@ -47,6 +48,14 @@ class Remote:
         """Ask for an update now instead of at the next interval."""
         self._node.update_task.check_now()
         return {}
+
+    async def defer_update(self, command) -> dict:
+        """Put the release `release` off by `seconds`, as far as the product lets a person."""
+        digest = command.args.get("release")
+        if not isinstance(digest, bytes) or len(digest) != 32:
+            raise Refused("bad_argument")
+        seconds = _bounded(command.args.get("seconds"), 0, 90 * 86400)
+        return {"seconds": self._node.defer_update(digest, seconds)}
 
     async def log_pull(self, command) -> dict:
         """The newest log lines, at most `bytes` of them."""

@@ -118,6 +118,19 @@ TABLES: dict[str, dict[str, Key]] = {
             300,
             about="random seconds added, so that a fleet does not come at once",
         ),
+        "min_battery_pct": Key(
+            int, 0, 100, 0, about="charge below which an update waits, unless there is power"
+        ),
+        "external_power": Key(bool, default=False, about="whether an update waits for power"),
+        "window": Key(
+            str,
+            pattern=re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d"),
+            optional=True,
+            about='hours in which updates are installed, in UTC: "01:00-05:00"',
+        ),
+        "defer_limit_s": Key(
+            int, 0, 90 * _DAY_S, 7 * _DAY_S, about="how long a person can put one release off"
+        ),
     },
     "health": {
         "deadline_s": Key(int, 10, 86400, 300, about="seconds a new release has to prove itself"),
