@@ -42,6 +42,8 @@ class NotProvisioned(Exception):
 def compose(node) -> bool:
     """Make the parts of `node` and add its tasks. False: Ctrl-C came while the factory was due."""
     modules.keep(("node.parts.start", "loader.slots", "loader.trust", "loader.choose"))
+    modules.forget_verifier()
+    gc.collect()
     storage = node.storage = Storage()
     try:
         device = _device(storage)
@@ -109,11 +111,9 @@ class _Composer:
 
     def compose(self) -> None:
         node = self.node
-        self._clock()
-        self._network()
-        self._connection()
-        self._update()
-        self._telemetry()
+        for step in (self._clock, self._network, self._connection, self._update, self._telemetry):
+            step()
+            gc.collect()  # what composing leaves behind must not end up between what stays
         node.supervisor = Supervisor(node.ticks.uptime_ms, node.log, node.boot.watchdog)
         hands = (node.open_commands, node.close_commands)
         self.inbox = Inbox(node.connection, hands, node.log)
