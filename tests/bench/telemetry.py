@@ -1,7 +1,8 @@
 """Telemetry: what a sample costs in time, bytes and flash. Measured on the VMs.
 
-The flash is the NOR model with the board's filesystem (212 blocks of 4 KiB); an erase is one block.
-The floor of the flash is the payload itself: 96 bytes of a 4096-byte block are 0.023 erases.
+The flash is the NOR model with the board's filesystem (212 blocks of 4 KiB); an erase is one
+block. The floor of the flash is the payload itself: 96 bytes of a 4096-byte block are 0.023
+erases.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def connected(prog):
 filters()
 packing()
 for size in (32, 256):
-    erases("full.%d" % size, size, 0)
-    erases("ten.%d" % size, size, 10)
-    erases("each.%d" % size, size, 1)
+    erases(f"full.{size}", size, 0)
+    erases(f"ten.{size}", size, 10)
+    erases(f"each.{size}", size, 1)
 connected(256)
