@@ -394,6 +394,15 @@ class KeepAlive(unittest.TestCase):
         session.tick(10500)
         self.assertEqual(written(session), b"\xc0\0")
 
+    def test_deadlines_pass_the_wrap(self):
+        session = opened(keepalive_s=0)
+        session.window.publish(Topic("t"), b"x", 1)
+        written(session)
+        session.tick(0x3FFFFFFF - 5000)
+        session.tick(14000)
+        with self.assertRaises(PeerError):
+            session.tick(15100)
+
     def test_pingresps_swallowed_by_a_long_packet_are_no_life(self):
         session = opened(keepalive_s=20)
         session.tick(0)
@@ -413,6 +422,15 @@ class Incoming(unittest.TestCase):
             session = opened()
             self.assertEqual(events(session, message, step), [("message", b"t", b"hello")])
             self.assertEqual(written(session), b"\x40\2\0\7")
+
+    def test_a_payload_that_looks_like_a_puback(self):
+        message = packet(0x30, b"\0\1t" + ack(1) * 3)
+        for step in range(1, len(message) + 1):
+            session = opened()
+            session.window.publish(Topic("t"), b"x", 1)
+            written(session)
+            self.assertEqual(events(session, message, step), [("message", b"t", ack(1) * 3)])
+            self.assertEqual(session.window.count, 1)
 
     def test_not_before(self):
         session = opened()

@@ -36,7 +36,7 @@ class Inbound:
         """A new link: nobody will answer what was asked on the old one."""
         self.waiting.clear()
         self._counts.clear()
-        self._reply = b""
+        self._reply = self.topic = self.payload = b""
         self._asked_ms = -1
 
     def asked_ms(self, now: int) -> int:

@@ -90,10 +90,11 @@ class Session:
         self._rx = self._tx = self._pinging = False
         if self.inbound is not None:
             self.inbound.reset()
+        self.control.clear()
         if self.v5 is not None:
-            self.control = [self.v5.connect(self)]
+            self.control.append(self.v5.connect(self))
         else:
-            self.control = [connect_packet(self.options)]
+            self.control.append(connect_packet(self.options))
 
     def closed(self) -> None:
         """The link is gone. What was not acknowledged waits for the next `connect`."""
@@ -104,6 +105,10 @@ class Session:
             fall_back(self)
         self.state = _CLOSED
         self.window.open = False
+        self.control.clear()
+        self.out = self.window.arena  # and no stray bytes in the middle of the heap
+        if self.inbound is not None:
+            self.inbound.reset()
 
     def disconnect(self) -> None:
         """3.14: a clean end; the broker forgets the will."""
