@@ -1,4 +1,4 @@
-"""On the VM: what telemetry costs, in microseconds, bytes and erased blocks. Prints "name value"."""
+"""On the VM: what telemetry costs, in us, bytes and erased blocks. Prints "name value"."""
 
 import gc
 import time

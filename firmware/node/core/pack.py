@@ -9,6 +9,7 @@ MAX_SAMPLES = const(255)
 MAX_COLUMNS = const(32)
 MAX_BYTES = const(4096)
 VALUE_MAX = const(0x7FFFFFFF)
+VARINT_MAX = const(10)  # bytes of the longest varint there can be: 64 bits
 
 _KIND = const(1)
 _DATED = const(1)
@@ -59,13 +60,21 @@ class Writer:
         self.pos += 1
 
     def varint(self, value: int) -> None:
+        buffer, pos = self.buffer, self.pos
+        if pos + VARINT_MAX > len(buffer):
+            raise RecordError("batch-size")
         while value > 127:
-            self.byte(value & 127 | 128)
+            buffer[pos] = value & 127 | 128
             value >>= 7
-        self.byte(value)
+            pos += 1
+        buffer[pos] = value
+        self.pos = pos + 1
 
     def zigzag(self, value: int) -> None:
-        self.varint(2 * value if value >= 0 else -2 * value - 1)
+        if value < 0:
+            self.varint(-2 * value - 1)
+        else:
+            self.varint(2 * value)
 
 
 def encode_into(batch: Batch, writer: Writer) -> int:
@@ -101,15 +110,19 @@ def _check_shape(batch: Batch) -> None:
     for index in range(len(batch.columns)):
         if len(batch.columns[index]) != samples or len(batch.quality[index]) != samples:
             raise RecordError("batch-shape")
-        for at in range(samples):
-            _check_cell(batch.columns[index][at], batch.quality[index][at])
+        _check_column(batch.columns[index], batch.quality[index])
 
 
-def _check_cell(value: "int | None", code: int) -> None:
-    if not 0 <= code <= quality.MAX or (value is None) is quality.has_value(code):
-        raise RecordError("batch-quality")
-    if value is not None and not -VALUE_MAX <= value <= VALUE_MAX:
-        raise RecordError("batch-value")
+def _check_column(column: "list[int | None]", codes: "list[int]") -> None:
+    for at in range(len(column)):
+        value, code = column[at], codes[at]
+        if value is None:
+            if not 0 < code < quality.OUTLIER:
+                raise RecordError("batch-quality")
+        elif code and not quality.OUTLIER <= code <= quality.MAX:
+            raise RecordError("batch-quality")
+        elif not -VALUE_MAX <= value <= VALUE_MAX:
+            raise RecordError("batch-value")
 
 
 def _flags(batch: Batch) -> int:

@@ -31,6 +31,7 @@ from node.core.pack import (
     MAX_COLUMNS,
     MAX_SAMPLES,
     VALUE_MAX,
+    VARINT_MAX,
     Batch,
     RecordError,
     Writer,
@@ -191,7 +192,7 @@ def date(data: "bytes | bytearray | memoryview", boot: int, offset_ms: int) -> "
     reader.varint(MAX_SAMPLES)
     reader.varint(MAX_COLUMNS)
     at = reader.pos
-    writer = Writer(10)
+    writer = Writer(VARINT_MAX)
     writer.varint(reader.varint(_TIME_MAX) + offset_ms)
     head = bytearray(data[:at])
     head[1] |= DATED
