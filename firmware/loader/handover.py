@@ -15,7 +15,6 @@ from loader.cbor import VerifyError, refuse
 
 _MAX_FAILED = const(8)  # releases remembered as failed; the oldest is forgotten
 _MAX_HEADS = const(4)  # head names whose sequence is remembered
-_RAN = ("version", "digest", "tries")  # of the evidence: what ran
 _MAX_EVIDENCE = const(4)  # pieces of evidence kept; the oldest is dropped
 
 
@@ -90,6 +89,7 @@ class Boot:
                 data["failed"] = (data["failed"] + [trial[1]] * failed)[-_MAX_FAILED:]
                 data["trial"] = []
             if index < 0:
+                self._save()  # that a trial is over: another runtime may start next
                 return False
             self._use(index)
             try:
@@ -107,9 +107,11 @@ class Boot:
         return True
 
     def _open(self) -> None:
-        wake = self.cause == "deep_sleep"
-        release = _verifier().open_manifest(self.slot, self.root, self.secret, wake)
-        _verifier().trust.check_release(release, self.facts())
+        release = self.cause == "deep_sleep" and _verifier().open_manifest(self.slot, self.secret)
+        if not release:
+            root = self.root
+            release = _verifier().open_manifest(self.slot, self.secret, root)
+            _verifier().trust.check_release(release, self.facts(root))
         runtime = release.get("runtime")
         refuse(runtime and runtime["build"] != self.device["build"], "runtime-running")
         _verifier().check_files(self.slot, release)
@@ -135,9 +137,9 @@ class Boot:
     def _save(self) -> None:
         record.write_map(self.base + layout.RECORD, self.record)
 
-    def facts(self) -> "layout.Map":
+    def facts(self, root: "layout.Item" = None) -> "layout.Map":
         """The device as trust.check_release wants it."""
-        era = self.root["roles"]["release"][2]
+        era = (root or self.root)["roles"]["release"][2]
         return dict(self.device, floor=self.record["floor"], failed=self.record["failed"], era=era)
 
     # --- health
@@ -174,7 +176,7 @@ class Boot:
 
     def add_evidence(self, ran: "layout.Item", cause: str, stage: str, text: str) -> None:
         """Keep what is known of a fault of `ran`, (version, digest, tries spent)."""
-        entry = dict(zip(_RAN, ran), cause=cause, stage=stage, text=text)
+        entry = dict(zip(("version", "digest", "tries"), ran), cause=cause, stage=stage, text=text)
         kept = self.evidence()
         # one entry for equal faults; and if nothing is new, nothing is written: a confirmed
         # release in a crash loop must not wear the flash out
@@ -211,9 +213,9 @@ class Boot:
 
     def accept_release(self, doc: "layout.Buffer", digest: "bytes | None" = None) -> "layout.Item":
         """The verified release, once it fits this device: to be asked before any flash write."""
-        trust = _verifier().trust
-        release = trust.parse_release(trust.verify(self.root, "release", doc), digest)
-        trust.check_release(release, self.facts())
+        trust, root = _verifier().trust, self.root
+        release: "layout.Map" = trust.parse_release(trust.verify(root, "release", doc), digest)
+        trust.check_release(release, self.facts(root))
         return release
 
     def failed(self, digest: bytes) -> bool:

@@ -14,40 +14,42 @@ import os
 
 from micropython import const
 
-from loader import layout, record, trust
+from loader import cbor, layout, record, trust
 from loader.cbor import VerifyError, refuse, sha256
 
 _BUFFER_BYTES = const(2048)  # read at a time
-_DIRECTORY = const(0x4000)  # in the mode of os.stat
 
 
-def seal_of(secret: bytes, digest: bytes) -> bytes:
+def seal_of(secret: bytes, message: bytes) -> bytes:
     """HMAC-SHA256 (RFC 2104) of a manifest's digest under the device's secret of 32 bytes."""
-    message = digest
     for pad in (0x36, 0x5C):
         message = sha256(bytes([b ^ pad for b in secret + bytes(32)]) + message)
     return message
 
 
-def open_manifest(slot: str, root: "layout.Map", secret: bytes, wake: bool) -> "layout.Map":
-    """The release in this slot, authenticated by its seal (`wake`) or by its signatures.
+def open_manifest(slot: str, secret: bytes, root: "layout.Item" = None) -> "layout.Map":
+    """The release in this slot, authenticated by the signatures that `root` asks for.
 
-    "revoked" is added: only the seal vouches for it, as its keys have lost their role.
+    "revoked" is added: only the seal vouches for it, as its keys have lost their role. Without a
+    root the seal has to do, and nothing is asked that was asked when it was made; without a seal
+    the map is then empty.
     """
     doc = record.read(slot + "/" + layout.MANIFEST)
     refuse(not doc, "slot-empty", slot)
     payload = trust.unwrap("release", doc)[0]
-    seal = seal_of(secret, sha256(payload))
+    digest = cbor.sha256(payload)
+    seal = seal_of(secret, digest)
     # an attacker who could time this comparison is already executing on the device
     sealed = record.read(slot + "/" + layout.SEAL) == seal
+    if not root:
+        return dict(cbor.decode(payload), digest=digest, revoked=False) if sealed else {}
     revoked = False
-    if not (wake and sealed):
-        try:
-            trust.verify(root, "release", doc)
-        except VerifyError as error:
-            if not sealed or error.code == "signature":
-                raise
-            revoked = True
+    try:
+        trust.verify(root, "release", doc)
+    except VerifyError as error:
+        if not sealed or error.code == "signature":
+            raise
+        revoked = True
     release = trust.parse_release(payload)
     release["revoked"] = revoked
     record.write(slot + "/" + layout.SEAL, seal)
@@ -79,7 +81,7 @@ def remove_strays(slot: str, folder: str, keep: "set[str]") -> None:
     for name in os.listdir(slot + "/" + folder[:-1]):
         path = folder + name
         full = slot + "/" + path
-        if os.stat(full)[0] & _DIRECTORY:
+        if os.stat(full)[0] & 0x4000:  # a folder
             remove_strays(slot, path + "/", keep)
             if path not in keep:
                 os.rmdir(full)

@@ -54,9 +54,8 @@ def reset_cause(base: str, hardware: str) -> "tuple[str, str]":
     reason = record.read(base + layout.NOTE).decode()
     if not reason or hardware not in ("watchdog", "hard", "soft"):
         return hardware, ""
-    if reason == "sleep":
-        return "deep_sleep", reason
-    return reason if reason in layout.FAULTS else "planned", reason
+    planned = "deep_sleep" if reason == "sleep" else "planned"
+    return reason if reason in layout.FAULTS else planned, reason
 
 
 def traceback_text(base: str, error: BaseException) -> str:

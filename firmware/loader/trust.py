@@ -95,8 +95,7 @@ def verify(root: "layout.Map", role: str, doc: "layout.Buffer") -> memoryview:
             h.update(payload)
             refuse(not pss_verify(root["keys"][kid], h.digest(), signature), "signature")
             valid += 1
-    refuse(not valid, "signer")
-    refuse(valid < threshold, "threshold")
+    refuse(valid < threshold, "threshold" if valid else "signer")
     return payload
 
 

@@ -68,8 +68,9 @@ def raised_codes() -> set[str]:
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func).rsplit(".", 1)[-1]
                 position = {"refuse": 1, "VerifyError": 0}.get(name)
-                if position is not None and isinstance(node.args[position], ast.Constant):
-                    found.add(str(ast.literal_eval(node.args[position])))
+                if position is not None:
+                    parts = ast.walk(node.args[position])
+                    found |= {str(part.value) for part in parts if isinstance(part, ast.Constant)}
     return found
 
 
