@@ -119,8 +119,18 @@ def run(ctx: click.Context, /, names: tuple[str, ...], folder: Path, **options: 
     finally:
         for board in boards.values():
             board.stop()
-    found = {name: report(board) for name, board in boards.items()}
+    found = {name: report(board) | _accounts(board) for name, board in boards.items()}
     output.result(ctx, found, lambda: "\n".join(f"{n}: {summary(r)}" for n, r in found.items()))
+
+
+def _accounts(board: SimBoard) -> dict[str, Any]:
+    """Where the readings of a battery board went; nothing for one that takes none by itself."""
+    from outpost.sim.accounts import Taken, settle
+
+    taken = Taken()
+    for line in board.lines:
+        taken.line(line)
+    return {"readings": settle(board, taken).as_dict()} if taken.rows else {}
 
 
 def _prepare(names: tuple[str, ...], folder: Path, options: dict[str, Any]) -> dict[str, SimBoard]:

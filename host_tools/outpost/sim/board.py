@@ -53,7 +53,7 @@ class Event:
 
 
 class SimBoard:
-    """One simulated board.  `time` is "real", "fast" or "modelled"; `heap` overrides the board's."""
+    """One simulated board.  `time` is "real", "fast" or "modelled"; `heap` replaces its own."""
 
     def __init__(  # noqa: PLR0913  the bench's switches; all but two have defaults
         self,

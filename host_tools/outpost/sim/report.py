@@ -47,6 +47,8 @@ def summary(found: dict[str, Any]) -> str:
     words = f"{found['vm_word_bits']}-bit VM"
     if found["heap_scale"] > 1:
         words += f", heap x{found['heap_scale']} because words are wider than the board's"
+    readings = ", ".join(f"{count} {name}" for name, count in found.get("readings", {}).items())
+    account = [f"  readings: {readings}"] if readings else []
     return "\n".join(
         [
             f"{found['board']} {found['uid']} ({words})",
@@ -54,5 +56,6 @@ def summary(found: dict[str, Any]) -> str:
             f"  {found['average_ua']} uA on average; mAh: {charge or 'none'}",
             f"  flash: {flash['erases']} erases, {flash['programmed_kib']} KiB programmed, "
             f"{flash['violations']} illegal programs",
+            *account,
         ]
     )

@@ -15,7 +15,8 @@ _SPACE = 0x21000000
 _ONES_AT = 0x20800000
 _ONES_BYTES = 65536
 _next_hint = _SPACE
-_chip = {"erase_us": 0, "program_us": 0, "load_us_per_kib": 0}
+_chip = {"erase_us": 0, "program_us": 0}
+_load_us = 0
 _owed_us = 0
 _advance = None
 
@@ -24,7 +25,8 @@ def power_up(erase_us, program_us, advance, load_us_per_kib=0):
     """`advance(ms)` charges the time that operations take to the virtual clock; in modelled time
     a KiB that is read costs what the chip's CPU needs to hash or to import it."""
     global _advance
-    _chip["load_us_per_kib"] = load_us_per_kib
+    global _load_us
+    _load_us = load_us_per_kib if shared.S.fast == MODELLED else 0
     libc.map_memory(_ONES_BYTES, _ONES_AT)
     libc.memset(_ONES_AT, 0xFF, _ONES_BYTES)
     _chip["erase_us"] = erase_us
@@ -49,8 +51,8 @@ class Nor:
         if start < 0 or start + size > self.size:
             return -22
         libc.memcpy(buf, self.address + start, size)
-        if _chip["load_us_per_kib"] and shared.S.fast == MODELLED:
-            _spend(_chip["load_us_per_kib"] * size >> 10)
+        if _load_us:
+            _spend(_load_us * size >> 10)
         return 0
 
     def writeblocks(self, block_num, buf, offset=None):
