@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -228,6 +229,16 @@ def test_cbor_that_contains_itself_is_refused():
     # 28(['x', 29(0)]): tag 29 refers back to the array it is in.
     with pytest.raises(PayloadError):
         payload.plain(bytes.fromhex("d81c82617 8d81d00".replace(" ", "")))
+
+
+def test_cbor_that_unfolds_into_millions_of_items_is_refused_quickly():
+    # Eight arrays, each ten references (tag 29) to the one before (tag 28).
+    levels = ["d81c8100", *("d81c8a" + f"d81d{index:02x}" * 10 for index in range(7))]
+    started = time.monotonic()
+    with pytest.raises(PayloadError) as caught:
+        payload.plain(bytes.fromhex("88" + "".join(levels)))
+    assert caught.value.code == "cbor-limit"
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(

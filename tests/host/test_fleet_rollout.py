@@ -212,6 +212,32 @@ def test_retained_state_can_confirm_but_never_roll_back():
     assert bench.state("d-0") is State.CONFIRMED
 
 
+@pytest.mark.parametrize("state", [State.FAILED, State.ROLLED_BACK, State.SKIPPED])
+def test_retained_state_of_unknown_age_does_not_undo_a_failure(state):
+    bench = Bench()
+    bench.put("d-0", state)
+    bench.say("d-0", "state-retained", release=NEW, confirmed=True)
+    assert bench.state("d-0") is state
+
+
+def test_soak_starts_again_when_a_stage_was_unhealthy_in_between():
+    names = tuple(f"d-{number}" for number in range(20))
+    stages = (Stage("twenty", names), Stage("all", percent=100))
+    bench = Bench(21, stages)
+    for name in names[:19]:
+        bench.updates(name)
+    bench.tick()
+    bench.tick(50)
+    bench.runs("d-0", OLD)
+    bench.tick()
+    bench.updates("d-19")
+    bench.tick()
+    bench.tick(50)
+    assert bench.rollout.stage == 0
+    bench.tick(10)
+    assert bench.rollout.stage == 1
+
+
 def test_dark_device_that_comes_back_confirmed_counts_as_confirmed():
     bench = Bench(policy=replace(POLICY, canary_abort_dark=0, abort_rate=1.1))
     bench.tick(POLICY.dark_after_s)

@@ -45,7 +45,13 @@ def command() -> None:
     show_default=True,
     help="HTTP port; 0 takes a free one.",
 )
-@click.option("--broker-port", type=click.IntRange(0, 65535), default=8883, show_default=True)
+@click.option(
+    "--broker-port",
+    type=click.IntRange(0, 65535),
+    default=8883,
+    show_default=True,
+    help="MQTT port; 0 takes a free one.",
+)
 @click.option(
     "--name",
     "names",
@@ -157,7 +163,13 @@ def status(ctx: click.Context, folder: Path, server: str | None) -> None:
 @command.command()
 @dir_option
 @server_option
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=50,
+    show_default=True,
+    help="How many, newest first.",
+)
 @click.pass_context
 def security(ctx: click.Context, folder: Path, server: str | None, limit: int) -> None:
     """What the broker and ingest refused."""

@@ -174,7 +174,7 @@ def _order(
 
 @command.command()
 @click.argument("rollout")
-@click.option("--reason", default="by hand", show_default=True)
+@click.option("--reason", default="by hand", show_default=True, help="Kept in the audit log.")
 @dir_option
 @server_option
 @click.pass_context
@@ -195,7 +195,7 @@ def resume(ctx: click.Context, rollout: str, folder: Path, server: str | None) -
 
 @command.command()
 @click.argument("rollout")
-@click.option("--reason", default="by hand", show_default=True)
+@click.option("--reason", default="by hand", show_default=True, help="Kept in the audit log.")
 @dir_option
 @server_option
 @click.pass_context

@@ -9,7 +9,7 @@ import json
 import math
 from typing import Any
 
-from node.core.senml import is_name
+from node.core.config import is_name
 
 from outpost.fleet.payload import PayloadError, jsonable, plain
 from outpost.fleet.registry.telemetry import Reading
