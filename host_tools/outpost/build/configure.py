@@ -56,6 +56,9 @@ def _check_wiring(product: Product, boards: list[Board]) -> None:
     for board in boards:
         for sensor in product.sensors:
             bus, pin = sensor.get("bus", ""), sensor.get("pin", "")
+            if not bus and not pin:
+                fix = "name the bus it is on, or its pin"
+                raise _wrong(product, f"sensor {sensor['name']} has neither bus nor pin", fix)
             if bus and bus not in board.chip.buses:
                 known = ", ".join(sorted(board.chip.buses))
                 raise _wrong(

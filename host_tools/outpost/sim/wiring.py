@@ -39,10 +39,37 @@ class Wiring:
     def with_product(self, product: Path) -> Wiring:
         """The same with the parts that `product.toml` names: the model is called as the driver."""
         table = tomllib.loads(product.read_text(encoding="utf-8"))
-        parts = [_part(sensor) for sensor in table.get("sensors", [])]
+        parts = [part for sensor in table.get("sensors", []) for part in _parts(sensor)]
         return replace(self, devices=[*self.devices, *parts])
 
 
-def _part(sensor: Mapping[str, Any]) -> dict[str, Any]:
+def _parts(sensor: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is soldered for one [[sensors]]: a part, or the probes of a wire, one by one.
+
+    The driver's options come along: a model with the same divider or span needs no second table.
+    """
+    options = sensor.get("options", {})
     wanted = ("name", "bus", "address", "pin", "pins", "cs", "rom", "variant")
-    return {"model": sensor["driver"], **{key: sensor[key] for key in wanted if key in sensor}}
+    part = {**options, "model": sensor["driver"]}
+    part |= {key: sensor[key] for key in wanted if key in sensor}
+    if "pin" in part:
+        part["pin"] = _gpio(part["pin"])
+    if "clock" in options:  # bit-banged: data on the pin, the clock named in the options
+        part["pins"] = {"data": part["pin"], "clk": _gpio(options["clock"])}
+    if "probes" in options:
+        named = options["probes"].items()
+        return [{**part, "name": f"{part['name']}_{key}", "rom": rom} for key, rom in named]
+    numbers = range(1, options.get("count", 1) + 1)
+    if len(numbers) == 1:
+        return [part]
+    roms = [f"28{number:012x}" for number in numbers]  # in the order the driver counts them
+    return [
+        {**part, "name": f"{part['name']}_{number}", "rom": rom}
+        for number, rom in zip(numbers, roms, strict=True)
+    ]
+
+
+def _gpio(pin: str | int) -> str | int:
+    """The number in "gpio4"."""
+    text = str(pin)
+    return int(text[4:]) if text[:4] == "gpio" and text[4:].isdigit() else pin

@@ -8,6 +8,7 @@ from ..bus import FAULT_ABSENT, FAULT_IMPLAUSIBLE, FAULT_STUCK, PinPart
 
 _PERIOD_MS = 100
 _SETTLING_MS = 400
+_POWER_DOWN_MS = 50  # the part needs 60 us; the host may pause the simulated chip for longer
 
 
 class Part(PinPart):
@@ -15,12 +16,12 @@ class Part(PinPart):
         PinPart.__init__(self, surroundings, config)
         self._clock = 0
         self._high_ms = 0
-        self._restart(self.now_ms())
+        self._restart(None)  # a part is made before its chip's clock runs
 
     def _restart(self, now_ms):
         self._gain = self._was = 128
         self._pulses = 0
-        self._ready_ms = now_ms + _SETTLING_MS
+        self._ready_ms = None if now_ms is None else now_ms + _SETTLING_MS
         self._value = None
 
     def drive(self, wire, level, now_ms):
@@ -30,11 +31,16 @@ class Part(PinPart):
         if level:
             self._high_ms = now_ms
             self._rise(now_ms)
-        elif now_ms > self._high_ms:  # longer than 60 us: it was powered down, and starts anew
+        elif now_ms - self._high_ms > _POWER_DOWN_MS:
             self._restart(now_ms)
 
+    def _ready(self, now_ms):
+        if self._ready_ms is None:
+            self._ready_ms = now_ms + _SETTLING_MS
+        return now_ms >= self._ready_ms
+
     def _rise(self, now_ms):
-        if self._pulses >= 25 and now_ms >= self._ready_ms:
+        if self._pulses >= 25 and self._ready(now_ms):
             self._pulses = 0
         if self._pulses == 0:
             self._value = self._converted()
@@ -62,4 +68,4 @@ class Part(PinPart):
             return 1
         if 0 < self._pulses <= 24:
             return self._value >> (24 - self._pulses) & 1
-        return 0 if now_ms >= self._ready_ms else 1
+        return 0 if self._ready(now_ms) else 1

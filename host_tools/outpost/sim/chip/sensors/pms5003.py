@@ -26,7 +26,7 @@ class Part(UartPart):
         self._command = b""
         self._line = b""  # bytes on their way, the first of them leaves at _line_ms
         self._line_ms = 0
-        self._next_ms = self.now_ms() + _PERIOD_MS
+        self._next_ms = 0
 
     def received(self, data):
         if self.config.get("deaf"):
