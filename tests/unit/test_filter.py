@@ -5,15 +5,8 @@ import unittest
 from node.core import quality
 from node.core.anomaly import Anomaly
 from node.core.config import FilterConfig
-from node.core.filter import (
-    AdaptiveInterval,
-    ChannelFilter,
-    Deadband,
-    Hampel,
-    Rate,
-    Recent,
-    Window,
-)
+from node.core.filter import ChannelFilter, Deadband
+from node.core.smooth import AdaptiveInterval, Hampel, Rate, Recent, Window
 
 
 class Noise:

@@ -2,7 +2,7 @@
 
 import unittest
 
-from node.core import quality, record, senml
+from node.core import config, quality, record, senml
 
 SCHEMA = record.make_schema(
     [
@@ -230,4 +230,4 @@ class TestMeaning(unittest.TestCase):
 
     def test_names(self):
         for name, good in (("air/t-1", True), ("", False), ("/t", False), ("a b", False)):
-            self.assertEqual(senml.is_name(name), good)
+            self.assertEqual(config.is_name(name), good)

@@ -22,7 +22,6 @@ schema is called "<sensor>_<channel>"; a channel with a `window` gets three more
 from loader import cbor
 from micropython import const
 from node.core.pack import MAX_COLUMNS
-from node.core.senml import is_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 MAX_SENSORS = const(16)
 _DAY_S = const(86400)
 _BIG = const(0x3FFFFFFF)
+_NAME_FIRST = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+_NAME_REST = _NAME_FIRST + "-:./_"  # RFC 8428 section 4.5.1
 
 
 class ConfigError(Exception):
@@ -43,6 +44,13 @@ class ConfigError(Exception):
         super().__init__(code, where)
         self.code = code
         self.where = where
+
+
+def is_name(name: str) -> bool:
+    """Whether `name` may be a SenML name (RFC 8428 section 4.5.1)."""
+    if not name or name[0] not in _NAME_FIRST:
+        return False
+    return all(letter in _NAME_REST for letter in name)
 
 
 class SensorConfig:

@@ -7,7 +7,6 @@ of 0 costs one byte. Sequence numbers count rows, so `taken` here is what the fl
 
 from loader import cbor
 from node.core import quality
-from node.core.anomaly import Anomaly
 from node.core.batcher import Batcher
 from node.core.filter import ChannelFilter
 from node.core.pack import VALUE_MAX
@@ -25,7 +24,11 @@ class _Channel:
         self.name = name
         self.gain_ppm, self.offset = sensor.calibration.get(key, (1000000, 0))
         self.filter = ChannelFilter(settings)
-        self.anomaly = Anomaly(settings.anomaly) if settings.anomaly else None
+        self.anomaly = None
+        if settings.anomaly:
+            from node.core.anomaly import Anomaly
+
+            self.anomaly = Anomaly(settings.anomaly)
         self.alarm = ""
 
     def take(self, value: "int | None", code: int, now_ms: int) -> bool:

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
     Row = tuple[str, str, int, int | None, int, int]
 
-_NAME_FIRST = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-_NAME_REST = _NAME_FIRST + "-:./_"  # RFC 8428 section 4.5.1
-
 
 def expand(batch: "Batch", schema: "list[tuple[str, str, int]]") -> "list[Row]":
     """The records of `batch`, sample by sample in the schema's order.
@@ -30,13 +27,6 @@ def expand(batch: "Batch", schema: "list[tuple[str, str, int]]") -> "list[Row]":
             value = batch.columns[at][index]
             rows.append((name, unit, batch.times[index], value, scale, batch.quality[at][index]))
     return rows
-
-
-def is_name(name: str) -> bool:
-    """Whether `name` may be a SenML name (RFC 8428 section 4.5.1)."""
-    if not name or name[0] not in _NAME_FIRST:
-        return False
-    return all(letter in _NAME_REST for letter in name)
 
 
 def to_decimal(value: int, scale: int) -> str:

@@ -117,9 +117,9 @@ class Call:
         from node.core.mqtt.codec import Options
         from node.hal import link
         from node.tasks import connect
-        from node.tasks.inbox import Inbox
         from node.tasks.publish import PublishSource
         from node.tasks.report import Reporter
+        from node.tasks.watch import Inbox
 
         broker = self.device["broker"]
         options = Options(self.id)

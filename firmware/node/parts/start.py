@@ -17,13 +17,12 @@ from node.hal import link, modules, ticks, tls
 from node.hal.station import Station
 from node.hal.storage import Storage
 from node.tasks import connect
-from node.tasks.inbox import Inbox
 from node.tasks.publish import PublishSource
 from node.tasks.report import Reporter
 from node.tasks.sense import SenseTask
 from node.tasks.supervise import Supervisor
 from node.tasks.update import Ports, UpdateTask
-from node.tasks.watch import ClockWatch, RadioWatch
+from node.tasks.watch import ClockWatch, Inbox, RadioWatch
 
 DEVICE = "/data/device.cbor"
 CLOCK = "/data/clock.cbor"
@@ -42,6 +41,7 @@ class NotProvisioned(Exception):
 def compose(node) -> bool:
     """Make the parts of `node` and add its tasks. False: Ctrl-C came while the factory was due."""
     modules.keep(("node.parts.start", "loader.slots", "loader.trust", "loader.choose"))
+    node.root_version = node.boot.root["version"]  # while what reads it is still loaded
     modules.forget_verifier()
     gc.collect()
     storage = node.storage = Storage()
@@ -119,7 +119,6 @@ class _Composer:
         self.inbox = Inbox(node.connection, hands, node.log)
         self._tasks()
         self._hello()
-        node.root_version = node.boot.root["version"]
 
     def _map(self, path: str) -> dict:
         return self.data.read_map(self.node.storage, path)

@@ -1,6 +1,6 @@
 """Carries out commands, one at a time, and answers on `up/reply`.
 
-Loaded when a command has come, forgotten when all are answered (see tasks.inbox). A handler is
+Loaded when a command has come, forgotten when all are answered (see tasks.watch). A handler is
 `async def handler(command) -> dict` (the result) registered by verb; it raises
 `core.command.Refused(code)` to answer a refusal. An answer that finds no room on the link waits.
 """

@@ -46,7 +46,7 @@ async def join(network, budget: Budget) -> bool:
 class Courier:
     """Carries what waits to the broker, and brings back what waits there.
 
-    `connection` is a Connection with its sources, `inbox` a tasks.inbox.Inbox, `joined()` tells
+    `connection` is a Connection with its sources, `inbox` a tasks.watch.Inbox, `joined()` tells
     whether the access point is still there.
     """
 

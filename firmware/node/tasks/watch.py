@@ -1,17 +1,19 @@
-"""Keeps the radio joined and the clock right: watches, and calls for help when it is needed.
+"""Watches, and calls for help when it is needed: the radio's link, the clock, the inbox.
 
-Both tasks are given (open, close): open(memory) loads a task of `tasks.network` for the occasion,
-close(it) forgets it.
+Each is given (open, close): open(...) loads what can help for the occasion, close(...) forgets it.
 """
 
 import asyncio
 
 _POLL_MS = 1000
 _RETRY_S = 30
+_QUEUE = 4  # commands
+_LOOK_MS = 50
+_MEMORY_MS = 5000
 
 
 class RadioWatch:
-    """Has the radio joined, and joined again when the link is lost."""
+    """Has the radio joined (`tasks.network.NetworkTask`), and again when the link is lost."""
 
     beat_ms = 30000
 
@@ -44,7 +46,7 @@ class RadioWatch:
 
 
 class ClockWatch:
-    """Has a time server asked now and then, while the network is up."""
+    """Has a time server asked (`tasks.network.ClockTask`) while the network is up."""
 
     beat_ms = 30000
 
@@ -75,3 +77,50 @@ class ClockWatch:
         except MemoryError:
             pass  # the clock can wait
         return self._uptime_ms() + wait_s * 1000
+
+
+class Inbox:
+    """Takes in what arrives on `down/command`, and has it done (by `tasks.command.Commands`)."""
+
+    beat_ms = 60000
+
+    def __init__(self, link, hands, log) -> None:
+        self._open, self._close = hands
+        self._log = log
+        self._waiting: list = []
+        self._busy = False
+        link.subscribe("command", self._arrived)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is being carried out: a device may go back to sleep."""
+        return not self._waiting and not self._busy
+
+    def _arrived(self, payload) -> None:
+        if len(self._waiting) >= _QUEUE:
+            self._log.warning("command: queue full, one dropped")
+            return
+        self._waiting.append(bytes(payload))
+
+    async def run(self, beat) -> None:
+        self._busy = False
+        while True:
+            beat()
+            if self._waiting:
+                await self._empty(beat)
+            await asyncio.sleep_ms(_LOOK_MS)
+
+    async def _empty(self, beat) -> None:
+        try:
+            hands = self._open()
+        except MemoryError:
+            self._log.warning("command: no memory")
+            await asyncio.sleep_ms(_MEMORY_MS)
+            return
+        self._busy = True
+        try:
+            while self._waiting:
+                await hands.handle(self._waiting.pop(0), beat)
+        finally:
+            self._busy = False
+            self._close(hands)

@@ -126,7 +126,7 @@ def _figures(result: BuildResult, product: Product, tools: dict[str, str]) -> di
     outbox_kib = product.tables["outbox"]["max_kib"]
     i2c: dict[str, list[int]] = {}
     for sensor in product.sensors:
-        if sensor["bus"].startswith("i2c") and "address" in sensor:
+        if sensor.get("bus", "").startswith("i2c") and "address" in sensor:
             i2c.setdefault(sensor["bus"], []).append(sensor["address"])
     return {
         **figures,
@@ -156,11 +156,21 @@ def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> 
 
 def _never_asked_for(product: Product) -> frozenset[str]:
     """Modules behind a switch of product.toml that is off; each would cost both slots a block."""
+    on_pins = any(not sensor.get("bus") for sensor in product.sensors)
     switches = (
+        ("node.hal.analog", on_pins),
+        ("node.hal.shift", on_pins),
         ("node.battery", product.tables["telemetry"]["mode"] == "battery"),
+        ("node.core.mqtt.v5", False),  # nothing in product.toml asks for MQTT 5 yet
         ("node.core.thin", product.tables["outbox"]["policy"] == "thin"),
+        ("node.core.anomaly", _any_filter(product, "anomaly")),
+        ("node.core.smooth", _any_filter(product, "window", "median", "hampel", "rate")),
     )
     return frozenset(module for module, on in switches if not on)
+
+
+def _any_filter(product: Product, *keys: str) -> bool:
+    return any(row.get(key) for row in product.filters.values() for key in keys)
 
 
 def _compiled(sources: dict[str, Path]) -> dict[str, bytes]:
