@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from outpost.boards import Board
 
-_WAKE_KIB = 2940  # loader (every file of the slot is hashed) and what samples
-_SAMPLE_KIB = 900  # of it, after the clock of the application has started
+_WAKE_KIB = 2850  # loader (every file of the slot is hashed) and what samples
+_SAMPLE_KIB = 360  # of it, after the clock of the application has started
 _TALK_KIB = 1010  # what joins, shakes hands and talks
 _COLD_KIB = 5600  # a cold start verifies signatures and writes its state
-_SENSOR_MS = 11
+_SENSOR_MS = 15
 _SCAN_MS = 1500
 _LINGER_MS = 150  # tasks.wake waits for messages from the broker
-_EXCHANGE_MS = 70
+_EXCHANGE_MS = 85
 _TX_US = 1100  # of one connection, at 12 Mbit/s
 _RX_US = 3300
 _REFERENCE_KBIT_S = 12000
