@@ -135,6 +135,25 @@ def test_retired_device_is_cut_off_at_once_and_stays_out(fleet, tmp_path):
     assert not fleet.registry.devices.get("w-1").online
 
 
+def test_certificate_is_rotated_when_asked_for_and_only_then(fleet, tmp_path):
+    device = join(fleet, tmp_path, "w-1")
+    device.listen("v1/w-1/down/#")
+    successor = Device(tmp_path, "w-1", fleet.ca)
+    device.say("csr", successor.csr())
+    assert wait_for(lambda: refused(fleet, "uninvited-csr"))
+    fleet.send_command("w-1", "rotate-certificate")
+    device.say("csr", b"nonsense")
+    assert wait_for(lambda: refused(fleet, "bad-csr"))
+    device.say("csr", successor.csr())
+    assert wait_for(lambda: [t for t, _ in device.received if t.endswith("certificate")])
+    answer = cbor2.loads(device.received[-1][1])
+    assert answer["ca"] == fleet.ca.ca_der
+    device.close()
+    successor.connect(fleet.broker_port, answer["cert"])
+    assert successor.connected.wait(5)
+    successor.close()
+
+
 def test_telemetry_arrives_once_and_the_will_marks_offline(fleet, tmp_path, ceremony):
     fleet.publish(make_release(tmp_path, ceremony, "1.0.0"))
     device = join(fleet, tmp_path, "w-1")

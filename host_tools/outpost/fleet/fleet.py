@@ -207,6 +207,24 @@ class Fleet:
             self.ca.revoke(known.cert_serial, "superseded")
         return cert_der
 
+    def rotate(self, device_id: str, csr_der: bytes) -> bytes:
+        """A certificate for a device's next key.  The one before stays good: the device goes back
+        to it when the new one fails, and retiring the device revokes them all."""
+        device = self.registry.devices.get(device_id)
+        cert_der = self.ca.issue(csr_der, device_id)
+        serial, spki = pki.cert_serial(cert_der), pki.spki_sha256(cert_der)
+        renewed = Identity(device.id, device.product, device.board, device.hw_uid, serial, spki)
+        with self.registry.transaction():
+            self.registry.devices.add(renewed, now_ms())
+            self.registry.audit.add(
+                now_ms(),
+                device_id,
+                "rotate",
+                device_id,
+                {"cert_serial": serial, "spki_sha256": spki},
+            )
+        return cert_der
+
     def retire(self, device_id: str, actor: str = "local") -> Device:
         """Revoke the certificate and ignore what it still says. A running broker must be told."""
         device = self.registry.devices.get(device_id)

@@ -168,6 +168,17 @@ class FleetServer:
 
     def _observed(self, observations: list[Observation]) -> None:
         self.rollouts.observe(observations)
+        for observation in observations:
+            if observation.kind == "csr":
+                self._certify(observation)
+
+    def _certify(self, observation: Observation) -> None:
+        try:
+            self.service.certify(observation.device, observation.body["csr"])
+        except OutpostError as error:
+            self.registry.journal.add_security(
+                SecurityEvent(now_ms(), "bad-csr", observation.device, "", error.message[:300])
+            )
 
     def _refused(self, refusal: Refusal) -> None:
         """From the broker's log thread, which must go on reading whatever happens here."""

@@ -12,8 +12,10 @@ from loader import cbor
 from outpost.errors import ExitCode, OutpostError
 from outpost.fleet.dispatch import Dispatcher
 from outpost.fleet.fleet import Fleet, now_ms
-from outpost.fleet.registry import Command, Registry, Release
+from outpost.fleet.registry import Command, Registry, Release, SecurityEvent
 
+ROTATE = "rotate-certificate"
+MAX_CERTIFIED = 3  # certificates for one such command
 DAY_MS = 86_400_000
 CHECK_TTL_S = 7 * 86_400
 
@@ -32,6 +34,7 @@ class Service:
         self.restarts: Callable[[], int] = lambda: 0
         self.dropped: Callable[[], int] = lambda: 0
         self._send = send
+        self._certified: dict[str, int] = {}
         self._reload_broker = reload_broker
 
     @property
@@ -69,6 +72,26 @@ class Service:
         self.registry.commands.add(command)
         self._send(f"v1/{device_id}/down/command", payload)
         return command
+
+    def certify(self, device_id: str, csr_der: bytes) -> None:
+        """Answer a CSR, if an operator asked this device for one; a few times, as answers get
+        lost."""
+        at_ms = now_ms()
+        for command in self.registry.commands.of(device_id):
+            if command.cmd == ROTATE and command.expires_ms > at_ms:
+                break
+        else:
+            command = None
+        count = self._certified.get(command.id, 0) if command else MAX_CERTIFIED
+        if command is None or count >= MAX_CERTIFIED:
+            self.registry.journal.add_security(
+                SecurityEvent(at_ms, "uninvited-csr", device_id, "", "nobody asked for it")
+            )
+            return
+        self._certified[command.id] = count + 1
+        cert_der = self.fleet.rotate(device_id, csr_der)
+        answer = cbor.encode({"cert": cert_der, "ca": self.fleet.ca.ca_der})
+        self._send(f"v1/{device_id}/down/certificate", answer)
 
     def retire(self, device_id: str, actor: str = "api") -> None:
         self.fleet.retire(device_id, actor)

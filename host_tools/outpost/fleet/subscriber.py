@@ -7,6 +7,7 @@ thread and the writer is bounded: when it is full, TCP pushes back.
 """
 
 import contextlib
+import logging
 import queue
 import ssl
 import threading
@@ -29,6 +30,7 @@ MAX_BATCH = 500
 MAX_QUEUE = 5_000
 KEEPALIVE_S = 30
 _RETRY_S = 0.5
+_log = logging.getLogger(__name__)
 
 
 class Subscriber:
@@ -152,7 +154,10 @@ class Subscriber:
         for item in batch:
             if self._client and item.qos:
                 self._client.ack(item.mid, item.qos)
-        self._on_observations(observations)
+        try:
+            self._on_observations(observations)
+        except Exception:  # noqa: BLE001 - what listeners do must not stop ingest
+            _log.exception("a listener failed")
 
     def _store(self, batch: list[mqtt.MQTTMessage]) -> list[Observation]:
         now_ms = time.time_ns() // 1_000_000
