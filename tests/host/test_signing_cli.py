@@ -60,6 +60,23 @@ def test_from_keys_to_a_served_directory(
     assert outpost(*publish, "--to", str(target)).exit_code == 7
 
 
+def test_to_a_fleet(outpost: Outpost, keys: Path, built: Path, tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet"
+    made = outpost("fleet", "init", "--dir", str(fleet), "--trust", str(keys))
+    assert made.exit_code == 0, made.stderr
+    key = str(keys / "keys" / "release.pem")
+    assert outpost("sign", "release", str(built), "--key", key).exit_code == 0
+    publish = ("publish", str(built), "--root", str(keys), "--fleet", str(fleet), "--json")
+    assert outpost(*publish, "--dry-run").exit_code == 0
+    done = outpost(*publish)
+    assert done.exit_code == 0 and done.json["result"]["changed"]
+    assert outpost(*publish).exit_code == 7
+    assert outpost("publish", str(built), "--root", str(keys)).exit_code == 2
+    (built / "release.cose").unlink()
+    outpost("sign", "release", str(built), "--key", str(keys / "keys" / "ops.pem"))
+    assert outpost(*publish).exit_code == 5
+
+
 def test_refusals_have_their_reason_and_exit_code_5(
     outpost: Outpost, keys: Path, built: Path, tmp_path: Path
 ) -> None:

@@ -22,6 +22,11 @@ _FILE = click.Path(exists=True, path_type=Path)
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory that a static server or CDN serves.",
 )
+@click.option(
+    "--fleet",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Also, or instead, the folder of a fleet, which makes its devices' heads itself.",
+)
 @click.option("--root", "root_path", required=True, type=_FILE, help="Folder of `outpost keys`.")
 @click.option("--head", "heads", multiple=True, type=_FILE, help="A signed head; repeatable.")
 @click.option(
@@ -43,17 +48,18 @@ def command(
 
     PATH is a build folder with its release.cose. Trust roots are published first, heads last;
     everything is verified before anything is written. Exit code 7 when all of it is there.
-    `outpost fleet publish` hands a release to a running fleet instead.
     """
     target: Path | None = options["target"]
     bundle: Path | None = options["bundle"]
-    if target is None and bundle is None:
-        fix = "give --to DIRECTORY or --bundle FILE"
+    fleet: Path | None = options["fleet"]
+    where = target or bundle or fleet
+    if where is None:
+        fix = "give --to DIRECTORY, --bundle FILE or --fleet FOLDER"
         output.fail(ExitCode.USAGE, "no-target", "nowhere to publish to", fix)
     plan = _plan(path, root_path, heads)
-    if bundle is not None and plan.release is None:
-        output.fail(ExitCode.USAGE, "no-release", "a bundle holds a release", "give its PATH")
-    body: dict[str, Any] = {"target": str(target or bundle), "dry_run": options["dry_run"]}
+    if target is None and path is None:
+        output.fail(ExitCode.USAGE, "no-release", "there is no release to hand over", "give PATH")
+    body: dict[str, Any] = {"target": str(where), "dry_run": options["dry_run"]}
     body.update(plan.summary())
     if options["dry_run"]:
         output.result(ctx, body, lambda: _text(body))
@@ -62,8 +68,19 @@ def command(
     if bundle is not None:
         body["bundle"] = str(bundle)
         body["changed"] |= _write_bundle(plan, bundle)
+    if fleet is not None and path is not None:
+        body["changed"] |= _hand_over(path, fleet)
     code = ExitCode.OK if body["changed"] else ExitCode.ALREADY_DONE
     output.result(ctx, body, lambda: _text(body), code)
+
+
+def _hand_over(path: Path, folder: Path) -> bool:
+    """Whether the fleet did not have this release."""
+    from outpost.fleet.fleet import Fleet
+
+    with Fleet.open(folder) as fleet:
+        known = {release.digest for release in fleet.registry.releases.all()}
+        return fleet.publish(path).digest not in known
 
 
 def _plan(path: Path | None, root_path: Path, heads: tuple[Path, ...]) -> Any:
