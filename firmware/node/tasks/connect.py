@@ -74,20 +74,19 @@ class Connection:
 
     def publish(self, suffix, payload, qos=1, retain=False, token=0) -> bool:
         """Send `payload` to up/<suffix>. False: not connected or no room, try again later."""
+        window = self._window
+        if not self._live or qos and window.count >= window.limit:
+            return False
         topic = self._topics.get(suffix)
         if topic is None:
             topic = self._topics[suffix] = Topic(self.config.up + suffix)
-        if not self._live:
-            return False
-        if self._pulling:  # what a source publishes is written together
-            if self._publish(topic, payload, qos, retain, token):
-                return True
-            if qos and not self._window.loose:
-                return False
-            self._try_write()
-            return self._publish(topic, payload, qos, retain, token)
         done = self._publish(topic, payload, qos, retain, token)
-        self._try_write()
+        if done and self._pulling:
+            return True  # what a source publishes is written together
+        if done or window.loose or not qos:
+            self._try_write()
+            if not done:
+                return self._publish(topic, payload, qos, retain, token)
         return done
 
     def subscribe(self, suffix: str, handler) -> None:

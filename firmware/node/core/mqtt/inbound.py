@@ -73,10 +73,11 @@ class Inbound:
 
     def settle(self, session: "Session") -> None:
         """The application has seen the last message: now it is acknowledged."""
+        session.owing = False
+        self.payload = b""
         if self._reply:
             session.control.append(self._reply)
             self._reply = b""
-            self.payload = b""
 
     def packet(self, session: "Session") -> int:
         head = session.reader.head
@@ -116,6 +117,7 @@ class Inbound:
             at_payload = session.v5.skip(session, at_payload)
         self.payload = view[at_payload : reader.size]
         _check_topic(self.topic)
+        session.owing = True
         return _MESSAGE
 
     def _owe(self, session: "Session", qos: int, high: int, low: int) -> bool:

@@ -53,6 +53,7 @@ class Session:
         self.reason = 0
         self.present = False  # the broker had kept our session
         self.inbound: Any = None
+        self.owing = False  # the application is looking at a message
         self.v5: Any = None
         self.pipeline = 65535  # publishes that may follow CONNECT at once (3.1.4)
         self.strays = self.resent = 0
@@ -136,8 +137,13 @@ class Session:
         self._tx = self._begun = True
         if left:
             self.out_at += count
-        else:
-            self.window.written()
+            return
+        window = self.window
+        if window.taking:
+            window.sent += window.taking
+            window.taking = 0
+        elif self.out is window.arena:
+            window.loose_left()
 
     def feed(self, buf: bytearray, count: int) -> None:
         """The first `count` bytes of `buf` came from the peer. They must stay as they are until
@@ -152,7 +158,7 @@ class Session:
         end = self._end
         buf = self._in
         reader = self.reader
-        if self.inbound is not None:
+        if self.owing:
             self.inbound.settle(self)
         if self.state == _OPEN and not reader.busy:
             # The common packet, a PUBACK in one piece, takes no detour.

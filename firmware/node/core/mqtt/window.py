@@ -81,7 +81,10 @@ class Window:
                 self._loose_at = at
             self.loose += total
         else:
-            pid = self.next_pid()
+            pid = self.pid + 1
+            if pid > 65535 or pid in self._pids:
+                pid = self.next_pid()
+            self.pid = pid
             pack_into(topic.form, self.arena, at, topic.head, pid, payload)
             i = self._first + count
             if i >= self._slots:
@@ -134,14 +137,10 @@ class Window:
         self.taking = k - self.sent
         return True
 
-    def written(self) -> None:
-        """What `take` found has gone out."""
-        if self._leaving:
-            self._leaving = False
-            self.loose = 0
-        else:
-            self.sent += self.taking
-            self.taking = 0
+    def loose_left(self) -> None:
+        """The loose bytes have been written."""
+        self._leaving = False
+        self.loose = 0
 
     def acked(self, pid: int) -> bool:
         """PUBACK `pid`: its token is in `token`. False when no written entry has that id."""
