@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cbor2
 import pytest
+from outpost.errors import OutpostError
 from outpost.fleet.pki import Ca
 from outpost.fleet.rollout import Policy, Stage
 from outpost.fleet.server import FleetServer
@@ -294,6 +295,13 @@ def test_serve_stops_quickly_and_leaves_no_broker(tmp_path, ceremony, mosquitto)
     assert time.monotonic() - started < 2
     assert wait_for(lambda: not _alive(pid), 1)
     assert not (folder / "running.json").exists()
+
+
+def test_one_server_at_a_time_runs_on_a_folder(fleet):
+    with pytest.raises(OutpostError) as caught:
+        FleetServer(fleet.fleet.folder).start()
+    assert (caught.value.code, caught.value.exit_code) == ("running", 7)
+    assert urllib.request.urlopen(fleet.url).status == 200
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")

@@ -1,9 +1,11 @@
 """Writing files so that a power cut leaves the old or the new one, and keeping secrets private."""
 
+import fcntl
 import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from outpost.errors import ExitCode, OutpostError
 
@@ -25,6 +27,22 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 def write_private(path: Path, content: bytes) -> None:
     write_whole(path, content, 0o600)
+
+
+def lock(path: Path) -> IO[bytes]:
+    """Hold `path` as long as the file returned is open; the kernel lets go when we die."""
+    file = path.open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise OutpostError(
+            "running",
+            f"another server runs on {path.parent}",
+            "stop it first",
+            ExitCode.ALREADY_DONE,
+        ) from None
+    return file
 
 
 def read_private(path: Path) -> bytes:

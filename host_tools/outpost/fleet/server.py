@@ -14,12 +14,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from outpost.errors import ExitCode, OutpostError
 from outpost.fleet.broker import Broker, BrokerConfig
 from outpost.fleet.brokerlog import Refusal
 from outpost.fleet.dispatch import Dispatcher
-from outpost.fleet.files import write_whole
+from outpost.fleet.files import lock, write_whole
 from outpost.fleet.fleet import Fleet, FleetConfig, now_ms
 from outpost.fleet.httpd import HttpServer, application
 from outpost.fleet.observation import Observation
@@ -53,6 +54,7 @@ class FleetServer:
             self.fleet = Fleet.create(folder, trust, config)
         if config is not None:
             self.fleet.config = config
+        self._lock: IO[bytes] | None = None
         self.service = Service(self.fleet, self._send, self._reload_broker)
         self.broker = Broker(self._broker_config(), self.fleet.ca, self._refused)
         self.subscriber = Subscriber(self.registry, self._observed)
@@ -70,6 +72,8 @@ class FleetServer:
         )
 
     def start(self) -> "FleetServer":
+        # Two servers would run every rollout twice.
+        self._lock = lock(self.fleet.folder / "server.lock")
         try:
             self.broker.start()
             self.subscriber.start(
@@ -91,12 +95,16 @@ class FleetServer:
         return self
 
     def stop(self) -> None:
+        if self._lock is None:
+            return
         self._running_file.unlink(missing_ok=True)
         self._http.stop()
         self.rollouts.stop()
         self.subscriber.stop()
         self.broker.stop()
         self.fleet.close()
+        self._lock.close()
+        self._lock = None
 
     def __enter__(self) -> "FleetServer":
         return self.start()
