@@ -165,6 +165,25 @@ class TestSense(unittest.TestCase):
         self.assertEqual(event["t"], "alarm")
         self.assertEqual((event["b"]["column"], event["b"]["alarm"]), ("air_temperature", "high"))
 
+    def test_a_model_watches_the_rows(self):
+        from loader import cbor
+        from node.core.model import WARM_UP, Model
+        from test_model import document
+
+        rig = Rig(product())
+        rig.sampler.watch(Model(document(columns=["air_temperature"])))
+        rig.run(5000 * (WARM_UP + 4))
+        self.assertFalse(rig.sampler.capturing)
+        rig.bench.world["temperature_mc"] = 23000
+        rig.run(10000)
+        self.assertTrue(rig.sampler.capturing)
+        found = rig.box.next()
+        self.assertEqual(found[1], outbox.EVENT)
+        event = cbor.decode(bytes(found[2]))
+        self.assertEqual((event["b"]["alarm"], event["b"]["value"]), ("model", 16))
+        with self.assertRaises(KeyError):
+            rig.sampler.watch(Model(document(columns=["other"])))
+
     def test_calibration(self):
         sensor = {"name": "air", "driver": "bme280", "bus": "i2c0"}
         sensor["calibration"] = {"temperature": [1010000, -20]}

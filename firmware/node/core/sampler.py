@@ -1,8 +1,9 @@
 """From readings to records: calibration, filters, rows, batches, alarms. Pure.
 
-One `Sampler` serves all sensors of a product. Per round: `reading` for each sensor (or `failed`), then
-`finish`, which writes a row when any channel asks for one. A row holds every column, because a delta
-of 0 costs one byte. Sequence numbers count rows, so `taken` here is what the fleet expects.
+One `Sampler` serves all sensors of a product. Per round: `reading` for each sensor (or `failed`),
+then `finish`, which writes a row when any channel asks for one. A row holds every column, because
+a delta of 0 costs one byte. Sequence numbers count rows, so `taken` here is what the fleet
+expects.
 """
 
 from loader import cbor
@@ -14,12 +15,16 @@ from node.core.pack import VALUE_MAX
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from node.core.config import ProductConfig, SensorConfig
+    from node.core.model import Model
 
 _ROWS_PER_CAPTURE = 30
+_ALARMS_MAX = 8
 
 
 class _Channel:
-    def __init__(self, name: str, config: "ProductConfig", sensor: "SensorConfig", key: str) -> None:
+    def __init__(
+        self, name: str, config: "ProductConfig", sensor: "SensorConfig", key: str
+    ) -> None:
         settings = config.filter_of(name)
         self.name = name
         self.gain_ppm, self.offset = sensor.calibration.get(key, (1000000, 0))
@@ -55,6 +60,31 @@ class _Channel:
     news = ""
 
 
+class _Watch:
+    """The trained model over its columns' latest values; an alarm like a channel's."""
+
+    def __init__(self, model: "Model", channels: "list[_Channel]") -> None:
+        named = {channel.name: channel for channel in channels}
+        self._channels = [named[name] for name in model.columns]
+        self._row = [0] * len(self._channels)
+        self._model = model
+        self._unusual = False
+
+    @property
+    def value(self) -> int:
+        return self._model.score
+
+    def look(self) -> bool:
+        """True when the round that ends is the first of an unusual stretch."""
+        for at in range(len(self._channels)):
+            found = self._channels[at].filter
+            if not quality.has_value(found.quality):
+                return False
+            self._row[at] = found.value
+        before, self._unusual = self._unusual, self._model.take(self._row)
+        return self._unusual and not before
+
+
 class Sampler:
     """`channels[i]` are the driver's channels of `config.sensors[i]`."""
 
@@ -80,8 +110,14 @@ class Sampler:
         self._codes = [0] * columns
         self._due = False
         self._capture = 0
-        self._alarms: list[_Channel] = []
+        self._alarms: list[tuple[str, str, int]] = []  # column, alarm, value
+        self._watch: _Watch | None = None
         self.event_seq = 0
+
+    def watch(self, model: "Model") -> None:
+        """Let a trained model look at each round. KeyError: it is of other columns."""
+        every = [channel for row in self._channels for channel in row]
+        self._watch = _Watch(model, every)
 
     @property
     def taken(self) -> int:
@@ -110,7 +146,11 @@ class Sampler:
             if row[index].take(values[index], codes[index], now_ms):
                 self._due = True
             if row[index].news:
-                self._alarms.append(row[index])
+                self._alarm(row[index].name, row[index].news, row[index].filter.value)
+
+    def _alarm(self, name: str, alarm: str, value: int) -> None:
+        if len(self._alarms) < _ALARMS_MAX:
+            self._alarms.append((name, alarm, value))
 
     def failed(self, sensor: int, code: int, now_ms: int) -> None:
         """A sensor that gave nothing: its columns say why."""
@@ -120,6 +160,8 @@ class Sampler:
 
     def finish(self, now_ms: int) -> bool:
         """End of a round; True when a row was written."""
+        if self._watch is not None and self._watch.look():
+            self._alarm("", "model", self._watch.value)
         if self._capture:
             self._capture -= 1
         if self._alarms:
@@ -139,9 +181,8 @@ class Sampler:
         """The next alarm as an event record (topic up/event), or None."""
         if not self._alarms:
             return None
-        channel = self._alarms.pop(0)
-        body = {"column": channel.name, "alarm": channel.news, "value": channel.filter.value}
-        body["seq"] = self.batcher.next_seq
+        name, alarm, value = self._alarms.pop(0)
+        body = {"column": name, "alarm": alarm, "value": value, "seq": self.batcher.next_seq}
         event = {"t": "alarm", "boot": self._boot, "seq": self.event_seq, "up": now_ms, "b": body}
         if unix_s is not None:
             event["ts"] = unix_s

@@ -184,11 +184,19 @@ class _Composer:
         schema_id = record.schema_id(node.storage.read(slot + "/schema.cbor"))
         columns = columns_of(product)
         node.sampler = Sampler(product, columns, (schema_id, node.boot_number))
+        self._watch(node.storage.read(slot + "/model.cbor"))
         stations = open_stations(product, _buses(wiring, product))
         ports = (node.ticks.uptime_ms, node.clock.offset_ms, node.log)
         node.sense = SenseTask(product, stations, node.sampler, node.outbox, ports)
         publisher = PublishSource(node.outbox, node.boot_number, node.clock.offset_ms)
         node.connection.add_source(publisher)
+
+    def _watch(self, trained) -> None:
+        """Let the release's model look at the rows, when it has one."""
+        if trained:
+            from node.core.model import Model
+
+            self.node.sampler.watch(Model(trained))
 
     def _tasks(self) -> None:
         node = self.node

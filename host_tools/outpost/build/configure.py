@@ -16,12 +16,14 @@ from typing import Any
 from loader import cbor
 from node.core import config as node_config
 from node.core import record
+from node.core.model import Model, ModelError
 
 from outpost.boards import Board
 from outpost.build.product import FILE, Product
 from outpost.build.reach import Tree
 from outpost.errors import ExitCode, OutpostError
 
+MODEL = "model.cbor"  # beside product.toml, made by `outpost model train`
 # An RP2040's watchdog ends at 8388 ms; the loader arms it before the application is imported.
 _WATCHDOG_MS = 8000
 _SCALED = ("deadband", "rate", "anomaly", "low", "high")
@@ -45,7 +47,25 @@ def data_files(product: Product, boards: list[Board], tree: Tree) -> dict[str, b
     files = {"product.cbor": encoded, "schema.cbor": schema}
     for board in boards:
         files[f"boards/{board.name}.cbor"] = cbor.encode(board_map(board))
+    if (product.folder / MODEL).exists():
+        names = [f"{sensor}_{row[0]}" for sensor, rows in channels.items() for row in rows]
+        files[MODEL] = _model(product, names)
     return files
+
+
+def _model(product: Product, columns: list[str]) -> bytes:
+    """The trained model beside product.toml, once the node would take it."""
+    data = (product.folder / MODEL).read_bytes()
+    try:
+        wanted = Model(data).columns
+    except ModelError as error:
+        raise _wrong(product, f"{MODEL} is no model: {error.code}", "train it again") from error
+    strange = [name for name in wanted if name not in columns]
+    if strange:
+        raise _wrong(
+            product, f"{MODEL} watches {strange[0]}, which is no column", "train it again"
+        )
+    return data
 
 
 def _wrong(product: Product, what: str, fix: str) -> OutpostError:

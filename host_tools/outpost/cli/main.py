@@ -39,7 +39,7 @@ VERBS: dict[str, str] = {
     "audit": "Read and check the factory journal.",
     "doctor": "Check the tools Outpost needs.",
     "demo": "Play the whole story with simulated boards.",
-    "model": "Describe what a product measures.",
+    "model": "Train the small model that watches a device's rows.",
 }
 
 _HERE = Path(__file__).parent

@@ -1,0 +1,1 @@
+"""Anomaly models: trained here from recorded telemetry, run on the device by node.core.model."""
