@@ -34,7 +34,7 @@ class Wake:
     def __init__(self, boot) -> None:
         self.boot = boot
         self.storage = Storage()
-        self.wiring = board.load("%s/boards/%s.cbor" % (boot.slot, boot.device["board"]))
+        self.wiring = board.load("%s/board-%s.cbor" % (boot.slot, boot.device["board"]))
         self.product = cbor.decode(self.storage.read(boot.slot + "/product.cbor"))
         self.plan = plan_for(self.product, self.wiring.data)
         self.sync_ms = 1000 * self.product.get("battery", {}).get("sync_s", 86400)

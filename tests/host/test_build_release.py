@@ -88,7 +88,7 @@ def test_schema_and_configuration(weather: signed_build.SignedBuild) -> None:
     assert [name for name, _, _ in columns] == ["air_temperature", "air_humidity", "air_pressure"]
     exponent = {name: scale for name, _, scale in columns}["air_temperature"]
     assert product.filters["air_temperature"].deadband == round(0.05 * 10**-exponent)
-    assert cbor.decode(files["boards/rpi_pico_w.cbor"])["buses"]["i2c0"] == [5, 4]
+    assert cbor.decode(files["board-rpi_pico_w.cbor"])["buses"]["i2c0"] == [5, 4]
 
 
 def test_one_changed_module_is_one_changed_file(

@@ -71,7 +71,7 @@ class Plan:
 
 
 def plan_for(product: "Any", board: "Any") -> Plan:
-    """The plan of a product (the map of product.cbor) on a board (that of boards/<board>.cbor)."""
+    """The plan of a product (the map of product.cbor) on a board (that of board-<board>.cbor)."""
     battery = product.get("battery", {})
     current = board["current_ua"]
     connecting_ua = current["active"] + current["radio_connecting"]

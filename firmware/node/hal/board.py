@@ -1,7 +1,7 @@
 """The board's wiring, as data: buses, pins and quirks by name, opened when first asked for.
 
 Owns the map from names in product.toml ("i2c0") to machine objects. The data comes from
-`boards/<board>.cbor` in the release, so a wrong pin is mended by an update:
+`board-<board>.cbor` in the release, so a wrong pin is mended by an update:
 `buses` maps a name (kind and number) to its pins, in the order of boards/chips/*.toml:
 i2c [scl, sda], spi [sck, mosi, miso], uart [tx, rx], onewire [pin]; `pins` maps names to numbers.
 """
@@ -19,7 +19,7 @@ class WiringError(Exception):
 
 
 class Board:
-    """`data` is the decoded boards/<board>.cbor."""
+    """`data` is the decoded board-<board>.cbor."""
 
     def __init__(self, data: dict) -> None:
         self.data = data
@@ -101,6 +101,6 @@ def _split(name: str) -> tuple:
 
 
 def load(path: str) -> Board:
-    """Read `boards/<board>.cbor`. Raises OSError or loader.cbor.VerifyError."""
+    """Read `board-<board>.cbor`. Raises OSError or loader.cbor.VerifyError."""
     with open(path, "rb") as file:
         return Board(cbor.decode(file.read(8192)))

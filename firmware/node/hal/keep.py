@@ -39,6 +39,6 @@ class FileKeep:
 
 
 def of_this_board(data: dict, storage):
-    """`data` is boards/<board>.cbor."""
+    """`data` is board-<board>.cbor."""
     size = data["rtc_memory_bytes"]
     return RtcKeep(size) if size else FileKeep(storage)

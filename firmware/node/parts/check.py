@@ -2,7 +2,7 @@
 
 from node.core.conditions import Conditions, Settings
 from node.core.update import Config, Update
-from node.hal import data, runtime
+from node.hal import data
 from node.hal.slotfiles import SlotFiles
 from node.tasks.download import Download
 
@@ -16,7 +16,10 @@ def open_check(node):
     conditions = _conditions(node, device["id"])
     conditions.until_ms = node.deferred_until_ms
     config = Config(place["url"], place["head"], conditions.allowed)
-    config.spare = runtime.spare
+    if node.boot.device.get("runtime_max"):
+        from node.hal import runtime  # shipped only to boards with a spare partition
+
+        config.spare = runtime.spare
     node.updater = Update(node.boot, SlotFiles(), config, node.update_moved)
     if node.update_memory is not None:
         node.updater.recall(node.update_memory)

@@ -19,7 +19,7 @@ def open_commands(node):
 
 
 def open_light(node):
-    wiring = board.load("%s/boards/%s.cbor" % (node.boot.slot, node.boot.device["board"]))
+    wiring = board.load("%s/board-%s.cbor" % (node.boot.slot, node.boot.device["board"]))
     try:
         return wiring.pin("LED", machine.Pin.OUT).value
     except board.WiringError:

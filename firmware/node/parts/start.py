@@ -12,6 +12,7 @@ from loader import cbor
 from node.core.clock import Clock
 from node.core.log import Log
 from node.core.mqtt.codec import Options
+from node.core.outbox import Outbox
 from node.core.sampler import Sampler
 from node.hal import link, modules, ticks, tls
 from node.hal.station import Station
@@ -179,8 +180,9 @@ class _Composer:
         from node.tasks.stations import columns_of, open_stations
 
         node, slot, product = self.node, self.node.boot.slot, self.config
-        wiring = board.load("%s/boards/%s.cbor" % (slot, node.boot.device["board"]))
-        node.outbox = self.data.open_outbox(node.storage, self.product)
+        wiring = board.load("%s/board-%s.cbor" % (slot, node.boot.device["board"]))
+        outbox: Outbox = self.data.open_outbox(node.storage, self.product)
+        node.outbox = outbox
         schema_id = record.schema_id(node.storage.read(slot + "/schema.cbor"))
         columns = columns_of(product)
         node.sampler = Sampler(product, columns, (schema_id, node.boot_number))

@@ -1,4 +1,4 @@
-"""The data files of a release: product.cbor, schema.cbor and boards/<board>.cbor.
+"""The data files of a release: product.cbor, schema.cbor and board-<board>.cbor.
 
 Owns the translation from TOML (for people: names, units, decimals) to what the node reads (CBOR
 integers in each channel's scale). What the maps must hold is said by node.core.config and
@@ -46,7 +46,7 @@ def data_files(product: Product, boards: list[Board], tree: Tree) -> dict[str, b
         ) from error
     files = {"product.cbor": encoded, "schema.cbor": schema}
     for board in boards:
-        files[f"boards/{board.name}.cbor"] = cbor.encode(board_map(board))
+        files[f"board-{board.name}.cbor"] = cbor.encode(board_map(board))
     if (product.folder / MODEL).exists():
         names = [f"{sensor}_{row[0]}" for sensor, rows in channels.items() for row in rows]
         files[MODEL] = _model(product, names)
@@ -202,7 +202,7 @@ def watchdog_ms(board: Board) -> int:
 
 
 def board_map(board: Board) -> dict[str, Any]:
-    """What boards/<board>.cbor holds: see node/hal/board.py."""
+    """What board-<board>.cbor holds: see node/hal/board.py."""
     chip = board.chip
     quirks = {
         name: value for name, value in vars(chip.quirks).items() if isinstance(value, (bool, int))

@@ -21,7 +21,7 @@ from outpost.errors import ExitCode, OutpostError
 
 # Blocks kept for what grows on the device: /data without the outbox (identity, state, counters),
 # boot record, evidence, and one block for each of the two copy-on-write files that may be open.
-_STATE_BLOCKS = 16
+_STATE_BLOCKS = 14
 
 
 @dataclass(frozen=True)

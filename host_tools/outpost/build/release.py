@@ -147,17 +147,19 @@ def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> 
         others = _overlay(tree, options.overlay)
     data = configure.data_files(product, boards, tree)
     drivers = [f"node.drivers.{name}" for name in product.drivers]
-    sources = reachable(tree, [*ENTRY_POINTS, *drivers], without=_never_asked_for(product))
+    sources = reachable(tree, [*ENTRY_POINTS, *drivers], without=_never_asked_for(product, boards))
     files = _compiled(sources)
     files.update(data)
     files.update(others)
     return files
 
 
-def _never_asked_for(product: Product) -> frozenset[str]:
+def _never_asked_for(product: Product, boards: list[Board]) -> frozenset[str]:
     """Modules behind a switch of product.toml that is off; each would cost both slots a block."""
     on_pins = any(not sensor.get("bus") for sensor in product.sensors)
+    ota = any(part.name.startswith("ota_") for board in boards for part in board.partitions)
     switches = (
+        ("node.core.image", ota),
         ("node.hal.analog", on_pins),
         ("node.hal.shift", on_pins),
         ("node.battery", product.tables["telemetry"]["mode"] == "battery"),

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from outpost.sim import SimBoard
 
 PRODUCT = "weather"
-BOARDS = ("rpi_pico_w", "rpi_pico_w", "rpi_pico_w")
+BOARDS = ("rpi_pico_w", "esp32_generic", "rpi_pico_w")
+# More than the boards have (186 KiB and 100 KiB): the node of this release, with TLS and an update
+# in flight, does not fit them yet. README.md says so, and `make bench` prints what it needs.
+HEAP_BYTES = 400_000
 CLIMATES = (Climate(21.4, 48, 1013.2), Climate(4.2, 83, 1009.8), Climate(31.9, 22, 1002.4))
 # The product's own pace is for years on a wall; a story has seconds.
 _PACE = {"sample_s": 1, "publish_s": 2, "heartbeat_s": 10, "deadline_s": 40}
@@ -101,7 +104,7 @@ class Stage:
         def heard(line: str) -> None:
             station.log.append(line)
 
-        sim = SimBoard(board, flash, wiring=wiring, on_line=heard, heap=400000)
+        sim = SimBoard(board, flash, wiring=wiring, on_line=heard, heap=HEAP_BYTES)
         station = Station(number, board, sim)
         self._weather.over(sim, CLIMATES[number])
         self.stations.append(station)

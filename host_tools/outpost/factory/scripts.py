@@ -119,7 +119,7 @@ def scan_i2c(board: str, buses: tuple[str, ...]) -> str:
         _PATH
         + f"""
 from node.hal import board
-_b = board.load('/a/boards/{board}.cbor')
+_b = board.load('/a/board-{board}.cbor')
 print({{n: _b.bus(n).scan() for n in {buses!r}}})
 """
     )
