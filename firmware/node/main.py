@@ -11,11 +11,12 @@ import gc
 import os
 
 from loader import cbor
-from node.hal import modules
+from node.hal import modules, runtime
 
 
 def run(boot) -> None:
     """Run the node until the supervisor stops it; then reset."""
+    runtime.mark_valid()
     if _on_battery(boot):
         from node import battery
 

@@ -31,13 +31,15 @@ class Material:
 
     full: Path
     small: Path
+    ota: Path
     firmware: Path
 
     @classmethod
     def make(cls, folder: Path) -> "Material":
         keys = inputs.Keys()
         full, small = inputs.make(folder, False, keys), inputs.make(folder, True, keys)
-        return cls(full, small, runner.snapshot(folder))
+        ota = inputs.make_ota(folder, keys)
+        return cls(full, small, ota, runner.snapshot(folder))
 
     def job(self, size: str, scenario: str, board: str, share: str) -> Job:
         return Job(getattr(self, size), scenario, board, share, self.firmware)
@@ -55,6 +57,10 @@ def sweep_jobs(material: Material) -> list[Job]:
                 jobs.append(job("full", scenario, board, f"singles:{part}:{_SHARES}"))
             jobs.append(job("full", scenario, board, "random:1:60"))
             jobs.append(job("small", scenario, board, "singles:0:1"))
+    for scenario in inputs.OTA_SCENARIOS:
+        for part in range(_SHARES):
+            jobs.append(job("ota", scenario, inputs.OTA_BOARD, f"singles:{part}:{_SHARES}"))
+        jobs.append(job("ota", scenario, inputs.OTA_BOARD, "random:1:60"))
     for scenario in inputs.SCENARIOS:
         for part in range(_SHARES * 2):
             share = f"pairs:{part}:{_SHARES * 2}"
@@ -69,6 +75,7 @@ def quick_jobs(material: Material) -> list[Job]:
     jobs = [job("small", name, first, "singles:1:9") for name in inputs.SCENARIOS]
     jobs += [job("small", name, second, "singles:1:9") for name in inputs.SCENARIOS]
     jobs += [job("full", name, first, "singles:3:60") for name in inputs.SCENARIOS]
+    jobs += [job("ota", name, inputs.OTA_BOARD, "singles:1:25") for name in inputs.OTA_SCENARIOS]
     jobs.append(job("full", "update", second, "random:2:10"))
     jobs.append(job("small", "update", first, "pairs:7:40"))
     return jobs
@@ -81,7 +88,7 @@ def run_mutants(mutants: Sequence[Mutant], material: Material) -> list[str]:
         jobs = {}
         for mutant in mutants:
             firmware = mutant.plant(material.firmware, Path(scratch) / mutant.name)
-            board = inputs.BOARDS[0]
+            board = inputs.OTA_BOARD if mutant.size == "ota" else inputs.BOARDS[0]
             planted = material.job(mutant.size, mutant.scenario, board, "until:0:1")
             jobs[replace(planted, firmware=firmware)] = mutant
 

@@ -19,6 +19,8 @@ from outpost.signing.documents import Role
 from outpost.signing.keys import SigningKey
 
 HEAD = "stable"
+OTA_BOARD = "esp32_generic_ota"
+IMAGE_BYTES = 6 * 4096 + 1000  # as in tests/faults/vm/ota.py
 BOARDS = ("rpi_pico_w", "esp32_generic")
 _BUDGET = 200_000
 _FAR = 4_000_000_000
@@ -31,6 +33,9 @@ def noise(name: str, size: int) -> bytes:
         part = hashlib.sha256(f"{name}{len(out)}".encode()).digest()
         out += part[:20] + b"firmware/nod"
     return bytes(out[:size])
+
+
+OTA_SCENARIOS = {"runtime": "new", "runtime-rollback": "bad"}  # name -> target
 
 
 class Keys:
@@ -52,13 +57,15 @@ class Keys:
         return cose.sign("root", documents.root(version, roles), *self.roots)
 
 
-def _release(keys: Keys, version: str, epoch: int, files: dict[str, bytes]) -> tuple[bytes, bytes]:
-    """(document, digest) of a release."""
-    fields = {
+def _release(
+    keys: Keys, version: str, epoch: int, files: dict[str, bytes], runtime: bytes = b""
+) -> tuple[bytes, bytes]:
+    """(document, digest) of a release; with `runtime` it brings that image."""
+    fields: dict[str, Any] = {
         "product": "sweep",
         "version": version,
         "epoch": epoch,
-        "boards": {name: [] for name in BOARDS},
+        "boards": {name: [] for name in (*BOARDS, OTA_BOARD)},
         "chips": ["rp2040", "esp32"],
         "mpy": 6,
         "micropython": [1, 20, 0],
@@ -69,9 +76,34 @@ def _release(keys: Keys, version: str, epoch: int, files: dict[str, bytes]) -> t
         "sbom": bytes(32),
         "source": "sweep",
     }
+    if runtime:
+        fields["runtime"] = {
+            "board": OTA_BOARD,
+            "build": runtime[:16].rstrip(b"\0").decode(),
+            "mpy": 6,
+            "micropython": [1, 25, 0],
+            "size": len(runtime),
+            "sha256": hashlib.sha256(runtime).digest(),
+            "chunks": "chunks",
+        }
+        files["chunks"] = b"".join(hashlib.sha256(part).digest() for part in _chunks(runtime))
     table = [(path, len(data), hashlib.sha256(data).digest()) for path, data in files.items()]
     payload = documents.release(fields, table)
     return cose.sign("release", payload, keys.release), documents.digest(payload)
+
+
+def _chunks(image: bytes) -> list[bytes]:
+    return [image[at : at + 4096] for at in range(0, len(image), 4096)]
+
+
+def runtime_image(build: str, changed: int) -> bytes:
+    """An image as tests/faults/vm/ota.py takes it; the last `changed` chunks are this build's
+    own.
+    """
+    own = IMAGE_BYTES - 32 - changed * 4096
+    body = noise("runtime", own)[16:] + noise(build, IMAGE_BYTES - 32 - own)
+    image = build.encode().ljust(16, b"\0") + body
+    return image + hashlib.sha256(image).digest()
 
 
 def _compress(data: bytes) -> bytes:
@@ -144,6 +176,7 @@ def _board(name: str, small: bool) -> dict[str, Any]:
         "hw": 1,
         "slot_budget": _BUDGET,
         "wdt_ms": 8000,
+        "runtime_max": 7 * 4096,
     }
     blocks = filesystem.bytes // filesystem.block_bytes
     return {
@@ -188,6 +221,41 @@ def build(small: bool = False, keys: Keys | None = None) -> dict[str, Any]:
             for name, (target, factory, rotated) in SCENARIOS.items()
         },
     }
+
+
+def build_ota(keys: Keys) -> dict[str, Any]:
+    """The inputs of the stories with a runtime."""
+    images = {"1": runtime_image("runtime-1", 1), "2": runtime_image("runtime-2", 3)}
+    releases: dict[str, Any] = {}
+    for name, (version, epoch, runtime) in {
+        "old": ("1.0", 1, "1"),
+        "new": ("1.1", 2, "2"),
+        "bad": ("1.2", 2, "2"),
+    }.items():
+        files = {"node/main.mpy": noise(name, 700), "a.mpy": noise("a", 300)}
+        image = images[runtime]
+        document, digest = _release(keys, version, epoch, files, image)
+        releases[name] = {"document": document, "digest": digest, "files": files}
+        releases[name].update(epoch=epoch, build=f"runtime-{runtime}")
+    scenarios = {}
+    for name, target in OTA_SCENARIOS.items():
+        server = _repository(keys, releases, target, False)
+        for part in _chunks(images["2"]):
+            server[f"/update/blobs/{hashlib.sha256(part).hexdigest()}"] = _compress(part)
+        scenario = {"target": target, "factory": True, "server": server, "image": images["1"]}
+        scenarios[name] = scenario
+    return {
+        "root": keys.root(1),
+        "releases": releases,
+        "boards": {OTA_BOARD: _board(OTA_BOARD, True)},
+        "scenarios": scenarios,
+    }
+
+
+def make_ota(folder: Path, keys: Keys) -> Path:
+    path = folder / "ota.cbor"
+    path.write_bytes(cbor.encode(build_ota(keys)))
+    return path
 
 
 def make(folder: Path, small: bool = False, keys: Keys | None = None) -> Path:

@@ -15,6 +15,8 @@ HANDOVER = "loader/handover.py"
 RECORD = "loader/record.py"
 CHOOSE = "loader/choose.py"
 START = "loader/start.py"
+MAIN = "main.py"
+RUNTIME = "node/hal/runtime.py"
 SLOTS = "loader/slots.py"
 STAGING = "node/core/staging.py"
 UPDATE = "node/core/update.py"
@@ -412,6 +414,52 @@ MUTANTS = (
             ),
         ),
     ),
+    Mutant(
+        "runtime-never-marked-valid",
+        "Ropener PR 32: every update silently reverted, as nobody marked it valid",
+        "runtime",
+        (
+            (
+                RUNTIME,
+                "            Partition.mark_app_valid_cancel_rollback()\n",
+                "            pass\n",
+            ),
+        ),
+        size="ota",
+    ),
+    Mutant(
+        "runtime-not-compared",
+        "micropython #15356, #13078: incompatible .mpy after the runtime changed alone",
+        "runtime",
+        (
+            (
+                HANDOVER,
+                'refuse(runtime and runtime["build"] != self.device["build"], "runtime-running")',
+                "pass",
+            ),
+        ),
+        size="ota",
+    ),
+    Mutant(
+        "application-rolled-back-alone",
+        "the application goes back, the runtime stays: nothing left that fits it",
+        "runtime-rollback",
+        ((MAIN, 'if safe.reason != "runtime" and', "if False and"),),
+        size="ota",
+    ),
+    Mutant(
+        "failed-forgotten-with-the-runtime",
+        "Mender PR 97 again: what was only known in memory when the other runtime started",
+        "runtime-rollback",
+        (
+            (
+                HANDOVER,
+                "                self._save()  # that a trial is over: another runtime may start next\n",
+                "",
+            ),
+        ),
+        size="ota",
+    ),
 )
 
 # Caught within seconds: planted on every run of the tests, the others by `make faults`.
@@ -428,5 +476,6 @@ SAMPLE = tuple(
         "updated-in-place",
         "strays-left-beside-the-release",
         "root-written-in-place",
+        "application-rolled-back-alone",
     )
 )

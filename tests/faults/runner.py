@@ -14,7 +14,7 @@ from outpost.paths import vm_path
 ROOT = Path(__file__).resolve().parents[2]
 _VM_FILES = Path(__file__).resolve().parent / "vm"
 # The collector walks the whole heap at each boot: enough for the flash twice, and no more.
-_HEAP = {"full": "10M", "small": "1500K"}
+_HEAP = {"full": "10M", "small": "1500K", "ota": "3M"}
 
 
 @dataclass(frozen=True)

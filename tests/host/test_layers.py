@@ -50,7 +50,7 @@ BASE = "outpost.errors outpost.paths outpost.boards outpost.toolchain outpost.de
 
 RULES = (
     Rule("firmware/boot.py", "sys"),
-    Rule("firmware/main.py", "loader.start"),
+    Rule("firmware/main.py", "loader.start esp32"),
     Rule("firmware/loader/start.py", LOADER + " machine vfs sys gc node.main", may_print=True),
     Rule("firmware/loader/*.py", LOADER, "loader.start"),
     # CPython has zlib where the VM has deflate.

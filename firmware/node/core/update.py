@@ -20,7 +20,9 @@ Outcomes: CURRENT (nothing new), WAITING (offered; `code` is the condition that 
 (`code`: try again later). Codes besides layout's and http's: root-missing (the head needs a trust
 root that the server does not have), blob-data, blob-size, blob-hash (what the server has under
 this name is something else), captive (HTML instead of a document), http-NNN (the status),
-http-redirects (too many), link (no connection), storage-full, storage, memory.
+http-redirects (too many), link (no connection), storage-full, storage, memory, runtime-hash,
+runtime-boot (the bootloader refuses the image), runtime-failed (it never lived long enough to be
+marked valid).
 """
 
 from binascii import hexlify
@@ -60,7 +62,7 @@ _ROOT_MAY_HELP = ("signer", "signature", "threshold")
 
 class Config:
     """`base_url` of the update repository, `head` name; `allowed(release)` gives "" or the
-    condition that is not met.
+    condition that is not met; `spare()` the pair of runtime partitions (see core.image), or None.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Config:
         self.base_url = base_url.rstrip("/")
         self.head = head
         self.allowed = allowed
+        self.spare: "Callable[[], Any] | None" = None
 
 
 class Update:
@@ -91,6 +94,7 @@ class Update:
         self._etag = ""
         self._release = b""  # being dealt with
         self._staging: "Any" = None
+        self._runtime: "Any" = None  # the release's, when it is not the one that runs
         self._settled = b""  # the release for which the answer will not change until the next boot
         self.outcome = ""
         self.code = ""
@@ -117,6 +121,8 @@ class Update:
         try:
             yield from self._check(now_s)
         except VerifyError as error:
+            if error.code[:5] != "blob-" and error.code != "trial-running":
+                self._settled = self._release  # said once: nothing of this changes before a reset
             self._end(REFUSED, error.code)
         except HttpError as error:
             self._end(FAILED, error.code)
@@ -152,12 +158,12 @@ class Update:
         if self._boot.trial:
             raise VerifyError("trial-running")
         if self._boot.failed(digest):
-            self._settled = digest
             raise VerifyError("failed-before")
         if (yield from self._offer(digest)):
             yield FORGET
             yield from self._fill()
-            yield from self._activate(digest)
+            spare = yield from self._fill_runtime(digest)
+            yield from self._activate(digest, spare)
 
     def _offer(self, digest: bytes) -> "Steps":
         """Verify the release, and prepare the slot for it unless a condition is not met."""
@@ -169,6 +175,9 @@ class Update:
             self.outcome = WAITING
             self._tell("offered", digest, self.code)
             return False
+        runtime = release.get("runtime")
+        other = runtime and runtime["build"] != self._boot.device["build"]
+        self._runtime = runtime if other else None
         wanted = FileTable(release.pop("files"))
         self._staging = Staging(self._files, self._boot.staging, self._boot.slot, wanted)
         self._staging.begin(doc)
@@ -191,13 +200,38 @@ class Update:
             index = staging.missing()
         self._staging = None
 
-    def _activate(self, digest: bytes) -> "Steps":
+    def _fill_runtime(self, digest: bytes) -> "Steps":
+        """Bring the runtime to the spare partition, when the release has one that does not run."""
+        if self._runtime is None:
+            return None
+        from node.core.image import Image, count_attempt
+
+        spare = self._config.spare() if self._config.spare else None
+        if spare is None:
+            raise VerifyError("runtime-none")
+        table = self._boot.staging + "/" + self._runtime["chunks"]
+        yield from Image(spare, self._files, table, self._runtime).fill(self._chunk)
+        count_attempt(self._boot.base, digest)
+        return spare
+
+    def _chunk(self, digest: bytes, limit: int) -> "Steps":
+        fetch = Fetch(0, -1, limit)
+        blob = yield from self._get(_name("/blobs/%s", digest), fetch)
+        self.blobs += 1
+        return blob
+
+    def _activate(self, digest: bytes, spare: "Any") -> "Steps":
         boot = self._boot
         self._tell("verifying", digest)
         yield 0
         # from flash, where it was put to free its memory: the loader verifies these very bytes
         boot.activate(kept_document(self._files, boot.staging), digest)
         self._tell("installing", digest)
+        if spare is not None:
+            try:
+                spare.switch()
+            except OSError:  # the bootloader has looked at the image and does not want it
+                raise VerifyError("runtime-boot")
         boot.plan_reset("update")
         self.outcome = REBOOT
         self._tell("rebooting", digest)

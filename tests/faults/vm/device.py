@@ -117,8 +117,10 @@ def unmount():
         pass
 
 
-def format_flash(blocks, prog):
-    flash = Flash(blocks, 4096, prog)
+def format_flash(blocks, prog, extra_blocks=0):
+    """A part whose first `blocks` hold a filesystem; behind them is what else the board has."""
+    flash = Flash(blocks + extra_blocks, 4096, prog)
+    flash.blocks = blocks
     vfs.VfsLfs2.mkfs(flash, progsize=prog, readsize=32)
     return flash
 

@@ -109,7 +109,7 @@ class Story:
     # --- the factory
 
     def _manufacture(self):
-        flash = format_flash(self._board["blocks"], self._board["prog"])
+        flash = self._format()
         mount(flash)
         for folder in ("/outpost", "/a", "/b", "/data"):
             os.mkdir(BASE + folder)
@@ -129,6 +129,9 @@ class Story:
             record.write_map(BASE + layout.RECORD, known)
         unmount()
         return flash
+
+    def _format(self, extra_blocks=0):
+        return format_flash(self._board["blocks"], self._board["prog"], extra_blocks)
 
     def _write(self, path, data):
         parts = path.split("/")
@@ -164,6 +167,9 @@ class Story:
     def _boot(self, power):
         self._power = power
         self._server.hang_up()
+        self._start(power)
+
+    def _start(self, power):
         start.run(BASE)
 
     def _refetched(self, cuts):
@@ -215,7 +221,7 @@ class Story:
     def _update(self, boot):
         if self._evidence:
             boot.evidence_reported()
-        update = Update(boot, SlotFiles(), Config(URL, HEAD))
+        update = Update(boot, SlotFiles(), self._config())
         for action in update.run():
             if self._power.is_cut:
                 raise PowerCut()
@@ -226,14 +232,26 @@ class Story:
         self._code = update.code
         return update.outcome
 
+    def _config(self):
+        return Config(URL, HEAD)
+
     def _read_evidence(self, boot):
         """What the fleet would be told; remembered as told, for the cut that comes right after."""
         causes = set()
         for entry in boot.evidence():
-            if entry["digest"] != self._target["digest"] or not self._crashed:
+            if self._is_evidence_of_nothing(entry):
                 raise Wrong("rule", "evidence of nothing: {}".format(entry["text"][-60:]))
             causes.add(entry["cause"])
         return causes
+
+    def _is_evidence_of_nothing(self, entry):
+        return entry["digest"] != self._target["digest"] or not self._crashed
+
+    def _evidence_needed(self):
+        return _CAUSES
+
+    def _taken_back(self):
+        return False
 
     # --- the oracle
 
@@ -255,7 +273,7 @@ class Story:
         data = stored_record()
         if self._confirmed and not new:
             raise Wrong("rule", "went back from a confirmed release")
-        if self._activated and not new and self._faults < 3:
+        if self._activated and not new and self._faults < 3 and not self._taken_back():
             raise Wrong("rule", "rolled back after %d faults" % self._faults)
         if new and boot.tries > self._faults:
             raise Wrong("rule", "%d tries spent by %d faults" % (boot.tries, self._faults))
@@ -263,7 +281,7 @@ class Story:
             raise Wrong("rule", "floor raised before the confirmation")
         causes = self._read_evidence(boot)
         if not new and self._faults >= 3:
-            if not self._evidence and causes != _CAUSES:
+            if not self._evidence and not self._evidence_needed() <= causes:
                 raise Wrong("rule", f"rolled back with evidence only of {sorted(causes)}")
             self._evidence = True
 

@@ -100,8 +100,13 @@ def _near(random, total):
 
 
 def main(inputs_path, scenario, board, share):
+    kind = Story
+    if scenario.startswith("runtime"):
+        from runtime_story import RuntimeStory
+
+        kind = RuntimeStory
     with open(inputs_path, "rb") as file:
-        story = Story(cbor.decode(file.read()), scenario, board)
+        story = kind(cbor.decode(file.read()), scenario, board)
     total = 0
     sweep = Sweep(story)
     try:
