@@ -14,7 +14,7 @@ accounts.
 
 from micropython import const
 from node.core import frame as frames
-from node.core.segment import Segment, parse_name
+from node.core.segment import Segment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _WINDOW = const(16)
 _MASK = const(0xFFFFFFFF)
-_LEVEL_MAX = const(8)  # 120 samples thinned by 2 nine times still fit a span
 
 
 class _Sent:
@@ -40,132 +39,111 @@ class _Sent:
         self.gone = False
 
 
-class Lane:
-    """`sizes` = (segment bytes, buffer bytes). The constructor does no I/O: `open` does."""
+class Cache:
+    """What was last read of a segment on flash: one for all lanes, as large as any frame."""
 
-    def __init__(self, storage: "Any", folder: str, letter: str, sizes: "tuple[int, int]") -> None:
-        self._storage = storage
-        self._folder = folder
+    def __init__(self, size: int) -> None:
+        self.buffer = bytearray(size)
+        self.lane: Lane | None = None
+        self.number = self.offset = self.size = 0
+
+    def holds(self, lane: "Lane", number: int, offset: int) -> bool:
+        mine = self.lane is lane and self.number == number
+        return mine and self.offset <= offset < self.offset + self.size
+
+
+class Lane:
+    """`sizes` = (segment bytes, buffer bytes). The constructor does no I/O: `open` does.
+
+    What is rarely needed, recovery and giving way, is in `node.core.lanecare`; the attributes
+    without a docstring are for it.
+    """
+
+    def __init__(
+        self,
+        storage: "Any",
+        folder: str,
+        letter: str,
+        sizes: "tuple[int, int]",
+        cache: "Cache | None" = None,
+    ) -> None:
+        self.storage = storage
+        self.folder = folder
         self.letter = letter
         self.segment_bytes, buffer_bytes = sizes
         self._buffer = bytearray(min(buffer_bytes, self.segment_bytes))
         self._fill = 0
-        self.cache = bytearray(self.segment_bytes)
-        self._cached = -1
+        self.cache = cache or Cache(self.segment_bytes)
         self.segments: list[Segment] = []
         self._garbage: list[str] = []
-        self._head = (0, 0)
-        self._head_position = 0
-        self._send = (0, 0)
-        self._send_position = 0
-        self._tail = 0
-        self._tail_size = 0  # of the file; the buffer comes behind it
-        self._position = 0
-        self._sent: list[_Sent] = []
+        self.head = (0, 0)
+        self.head_position = 0
+        self.send = (0, 0)
+        self.send_position = 0
+        self.tail = 0
+        self.tail_size = 0  # of the file; the buffer comes behind it
+        self.position = 0
+        self.sent: list[_Sent] = []
         self.queued = 0
         self.unflushed = 0
         self.delivered = 0
-        self._dropped = 0
+        self.given_up = 0
         self.damaged = 0
 
     def path(self, segment: Segment) -> str:
-        return self._folder + "/" + segment.name(self.letter)
+        return self.folder + "/" + segment.name(self.letter)
 
     @property
     def dropped(self) -> int:
         """Samples given up by policy or to damage, those thinned out of the queue included."""
-        return self._dropped + sum(segment.lost for segment in self.segments)
+        return self.given_up + sum(segment.lost for segment in self.segments)
 
     @property
     def inflight(self) -> int:
-        return len(self._sent)
-
-    # --- recovery
+        return len(self.sent)
 
     def open(self, state: "list[int] | None") -> None:
         """Find the queue again; `state` is what `state()` gave before the power went, or None."""
-        first = 0
-        if state is not None:
-            first = state[0]
-            self._head = (state[0], state[1])
-            self.delivered, self._dropped, self._head_position = state[2:5]
-        self._adopt(first)
-        known = state is not None
-        if self.segments and self.segments[0].number > self._head[0]:
-            self._head = (self.segments[0].number, 0)
-            known = known and state is not None and state[1] == 0
-        self._tail = max(self._head[0], self.segments[-1].number if self.segments else 0)
-        self._position = self._head_position
-        self._find_tail()
-        self._count_queue(known)
-        self._send, self._send_position = self._head, self._head_position
+        from node.core import lanecare
 
-    def _adopt(self, first: int) -> None:
-        """List the segments from `first` on; remove what stands for nothing."""
-        for name in sorted(self._storage.listdir(self._folder)):
-            if name[:1] != self.letter:
-                continue
-            segment = parse_name(name)
-            if segment is None or segment.number < first:
-                self._storage.remove(self._folder + "/" + name)
-                continue
-            # A thinned segment sorts behind the originals that it stands for.
-            while self.segments and self.segments[-1].number >= segment.first:
-                self._storage.remove(self.path(self.segments.pop()))
-            self.segments.append(segment)
-        # A file that was created and never closed is empty: the cut came before its first record.
-        while self.segments and self.load(self.segments[-1].number) == 0:
-            self._storage.remove(self.path(self.segments.pop()))
-
-    def _find_tail(self) -> None:
-        """Walk the last segment to its end; a damaged one is not written to again."""
-        size = self.load(self._tail)
-        self._tail_size = size
-        for frame in self.frames(self._tail, 0):
-            self._position = frame.next_position
-            if frame.end == size:
-                return
-        if size:
-            self._new_tail()
-
-    def _count_queue(self, known: bool) -> None:
-        """What lies between head and tail; without a state the head is the first frame found."""
-        hidden = 0
-        for segment in self.segments:
-            if segment.number > self._head[0] and known:
-                hidden += segment.lost
-                continue
-            at = self._head[1] if segment.number == self._head[0] else 0
-            for frame in self.frames(segment.number, at):
-                hidden += frame.span - frame.samples
-                if not known:
-                    self._head_position, known = frame.position, True
-        if not known:
-            self._head_position = self._position
-        self.queued = max(0, (self._position - self._head_position & _MASK) - hidden)
+        lanecare.recover(self, state)
 
     # --- reading a segment
 
-    def load(self, number: int) -> int:
-        """Have segment `number` in the cache; its size."""
+    def frame(self, number: int, offset: int) -> "Frame | None":
+        """The frame at `offset` of a segment on flash, its bytes in the cache; None behind the
+        last one, and where the segment is damaged.
+        """
+        segment = self.find(number)
+        if segment is None:
+            return None
+        cache = self.cache
+        if cache.holds(self, number, offset):
+            frame = frames.read(cache.buffer, offset - cache.offset, cache.size)
+            if frame is not None or cache.offset == offset:
+                return frame
+        cache.lane = None
+        cache.size = self.storage.read_into(self.path(segment), offset, cache.buffer)
+        cache.lane, cache.number, cache.offset = self, number, offset
+        return frames.read(cache.buffer, 0, cache.size)
+
+    def frames(self, number: int, offset: int) -> "Iterator[Frame]":
+        """The frames of a segment from `offset` to its end or the first damage."""
+        while True:
+            frame = self.frame(number, offset)
+            if frame is None:
+                return
+            offset += frames.HEAD + frame.size
+            yield frame
+
+    def size(self, number: int) -> int:
+        """Bytes of a segment on flash."""
         segment = self.find(number)
         if segment is None:
             return 0
-        if self._cached != number:
-            self._cached = -1
-            segment.size = self._storage.read_into(self.path(segment), 0, self.cache)
-            self._cached = number
+        if segment.size < 0:
+            segment.size = self.storage.size(self.path(segment)) or 0
         return segment.size
-
-    def frames(self, number: int, at: int) -> "Iterator[Frame]":
-        """The frames of a segment from offset `at` to its end or the first damage."""
-        size = self.load(number)
-        while at < size:
-            frame = frames.read(self.cache, at, size)
-            if frame is None:
-                return
-            yield frame
-            at = frame.end
 
     def find(self, number: int) -> "Segment | None":
         for segment in self.segments:
@@ -173,12 +151,12 @@ class Lane:
                 return segment
         return None
 
-    def _after(self, number: int) -> int:
+    def after(self, number: int) -> int:
         """The number of the segment behind `number`."""
         for segment in self.segments:
             if segment.number > number:
                 return segment.number
-        return self._tail
+        return self.tail
 
     # --- appending
 
@@ -189,13 +167,13 @@ class Lane:
     def room(self, size: int) -> bool:
         """Whether a payload of `size` fits the buffer as it stands."""
         end = self._fill + frames.HEAD + size
-        return end <= len(self._buffer) and self._tail_size + end <= self.segment_bytes
+        return end <= len(self._buffer) and self.tail_size + end <= self.segment_bytes
 
     def append(self, payload: "Any", samples: int, flags: int) -> None:
         """Put a record behind the others; the caller has asked `room`."""
-        account = (samples, samples, self._position, flags)
+        account = (samples, samples, self.position, flags)
         self._fill = frames.write(self._buffer, self._fill, payload, account)
-        self._position = self._position + samples & _MASK
+        self.position = self.position + samples & _MASK
         self.queued += samples
         self.unflushed += samples
 
@@ -203,71 +181,70 @@ class Lane:
         """Move the buffer to flash in one append; True when there was something to move."""
         if self._fill == 0:
             return False
-        segment = self.find(self._tail) or Segment(self._tail)
-        self._storage.append(self.path(segment), memoryview(self._buffer)[: self._fill])
-        if self._tail_size == 0:
+        segment = self.find(self.tail) or Segment(self.tail)
+        self.storage.append(self.path(segment), memoryview(self._buffer)[: self._fill])
+        if self.tail_size == 0:
             self.segments.append(segment)
-        self._tail_size += self._fill
-        segment.size = self._tail_size
+        self.tail_size += self._fill
+        segment.size = self.tail_size
         self._fill = 0
         self.unflushed = 0
-        if self._cached == self._tail:
-            self._cached = -1
+        self.cache.lane = None
         return True
 
     def roll(self) -> None:
         """Start a new segment; the buffer is empty."""
-        if self._tail_size:
-            self._new_tail()
+        if self.tail_size:
+            self.new_tail()
 
-    def _new_tail(self) -> None:
-        end = (self._tail, self._tail_size)
-        self._tail += 1
-        self._tail_size = 0
-        if self._send >= end:
-            self._send = (self._tail, 0)
-        if self._head >= end:
-            self._head = (self._tail, 0)
+    def new_tail(self) -> None:
+        end = (self.tail, self.tail_size)
+        self.tail += 1
+        self.tail_size = 0
+        if self.send >= end:
+            self.send = (self.tail, 0)
+        if self.head >= end:
+            self.head = (self.tail, 0)
 
     # --- sending
 
     def next(self, token: int) -> "tuple[memoryview, int] | None":
         """The next record to send and its flags, or None. The view holds until the next call."""
-        while len(self._sent) < _WINDOW:
-            number, offset = self._send
-            source, at, limit = self.cache, offset, 0
-            if number == self._tail and offset >= self._tail_size:
-                source, at, limit = self._buffer, offset - self._tail_size, self._fill
-                if at >= limit:
+        while len(self.sent) < _WINDOW:
+            number, offset = self.send
+            if number == self.tail and offset >= self.tail_size:
+                source, at = self._buffer, offset - self.tail_size
+                if at >= self._fill:
                     return None
+                frame = frames.read(source, at, self._fill)
             else:
-                limit = self.load(number)
-            frame = frames.read(source, at, limit)
+                source = self.cache.buffer
+                frame = self.frame(number, offset)
             if frame is not None:
                 return self._hand_out(token, source, frame)
-            if number == self._tail:  # a damaged tail: go on in a new segment
+            if number == self.tail:  # a damaged tail: go on in a new segment
                 self.flush()
-                self._new_tail()
-            self._send = (self._after(number), 0)
+                self.new_tail()
+            self.send = (self.after(number), 0)
         return None
 
     def _hand_out(self, token: int, source: bytearray, frame: "Frame") -> "tuple[memoryview, int]":
-        missing = frame.position - self._send_position & _MASK
+        missing = frame.position - self.send_position & _MASK
         if 0 < missing <= self.queued:  # frames before this one could not be read
             self.queued -= missing
-            self._dropped += missing
+            self.given_up += missing
             self.damaged += missing
-        number, offset = self._send
-        self._send = (number, offset + frames.HEAD + frame.size)
-        self._send_position = frame.next_position
-        self._sent.append(_Sent(token, self._send, frame))
+        number, offset = self.send
+        self.send = (number, offset + frames.HEAD + frame.size)
+        self.send_position = frame.next_position
+        self.sent.append(_Sent(token, self.send, frame))
         return memoryview(source)[frame.at + frames.HEAD : frame.end], frame.flags
 
     # --- acknowledgement
 
     def acked(self, token: int) -> bool:
         """The broker has the record: False when `token` is not one of this lane's."""
-        for sent in self._sent:
+        for sent in self.sent:
             if sent.token == token:
                 if not sent.acked:
                     self._count_ack(sent)
@@ -279,118 +256,75 @@ class Lane:
         sent.acked = True
         self.delivered += sent.samples
         if sent.gone:
-            self._dropped -= sent.samples
+            self.given_up -= sent.samples
         else:
             self.queued -= sent.samples
 
     def _advance(self) -> None:
         """Move the head over everything acknowledged without a gap."""
-        while self._sent and self._sent[0].acked:
-            sent = self._sent.pop(0)
+        while self.sent and self.sent[0].acked:
+            sent = self.sent.pop(0)
             if not sent.gone:
-                self._head, self._head_position = sent.end, sent.position
-        if self._fill and self._head == (self._tail, self._tail_size + self._fill):
+                self.head, self.head_position = sent.end, sent.position
+        if self._fill and self.head == (self.tail, self.tail_size + self._fill):
             # All of the buffer is acknowledged: it never needs to be written.
-            self._position = self._position - self.unflushed & _MASK
+            self.position = self.position - self.unflushed & _MASK
             self._fill = self.unflushed = 0
-            self._head = self._send = (self._tail, self._tail_size)
-            self._head_position = self._send_position = self._position
+            self.head = self.send = (self.tail, self.tail_size)
+            self.head_position = self.send_position = self.position
 
     def rewind(self) -> None:
         """The session is lost: hand out again what was handed out and not acknowledged."""
-        for sent in self._sent:
+        for sent in self.sent:
             if sent.acked and not sent.gone:  # behind a gap: it will be sent, and counted, again
                 self.delivered -= sent.samples
                 self.queued += sent.samples
-        self._sent = []
-        self._send, self._send_position = self._head, self._head_position
+        self.sent = []
+        self.send, self.send_position = self.head, self.head_position
 
     # --- removal
 
     def settle(self) -> bool:
         """Take finished segments off the list; True when `state()` must be saved, then `sweep`."""
-        if not self._fill and self._tail_size and self._head == (self._tail, self._tail_size):
-            self._new_tail()
+        if not self._fill and self.tail_size and self.head == (self.tail, self.tail_size):
+            self.new_tail()
         while self.segments and self._finished(self.segments[0]):
-            self._discard()
+            self.discard()
         return bool(self._garbage)
 
     def _finished(self, segment: Segment) -> bool:
-        number, offset = self._head
-        if segment.number != number or number == self._tail:
+        number, offset = self.head
+        if segment.number != number or number == self.tail:
             return segment.number < number
-        size = segment.size if segment.size >= 0 else self.load(number)
-        if offset < size:
+        if offset < self.size(number):
             return False
-        self._head = (self._after(number), 0)
-        self._send = max(self._send, self._head)
+        self.head = (self.after(number), 0)
+        self.send = max(self.send, self.head)
         return True
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
         segment = self.segments.pop(0)
-        self._dropped += segment.lost
+        self.given_up += segment.lost
         self._garbage.append(self.path(segment))
 
     def drop_oldest(self) -> int:
         """Give up the oldest segment on flash: the samples it costs. Then save, and `sweep`."""
-        if not self.segments:
-            return 0
-        number = self.segments[0].number
-        if number == self._tail:
-            self.flush()
-            self._new_tail()
-        lost = 0
-        at = self._head[1] if self._head[0] == number else 0
-        for frame in self.frames(number, at):
-            lost += frame.samples
-            self._head_position = frame.next_position
-        for sent in self._sent:
-            if sent.end[0] == number and not sent.gone:
-                sent.gone = True
-                lost -= sent.samples if sent.acked else 0
-        self.queued -= lost
-        self._dropped += lost
-        self._head = max(self._head, (self._after(number), 0))
-        if self._send < self._head:
-            self._send, self._send_position = self._head, self._head_position
-        self._discard()
-        return lost
+        from node.core import lanecare
 
-    def thinnable(self, keep: int) -> "list[Segment]":
-        """The oldest run of `keep` segments of the finest level that nothing is reading."""
-        best: list[Segment] = []
-        for index in range(len(self.segments) - keep + 1):
-            run = self.segments[index : index + keep]
-            if run[0].number <= self._send[0] or run[-1].number >= self._tail:
-                continue
-            level = run[0].level
-            if level >= _LEVEL_MAX or any(segment.level != level for segment in run):
-                continue
-            if not best or level < best[0].level:
-                best = run
-        return best
-
-    def replace(self, run: "list[Segment]", merged: Segment, lost: int) -> None:
-        """`merged` is on flash and stands for `run`."""
-        at = self.segments.index(run[0])
-        self.segments[at : at + len(run)] = [merged]
-        self.queued -= lost
-        self._cached = -1
-        for segment in run:
-            self._storage.remove(self.path(segment))
+        return lanecare.drop_oldest(self)
 
     def sweep(self) -> bool:
         """Remove the files of finished segments once `state()` was saved; False: none."""
         swept = bool(self._garbage)
         while self._garbage:
-            self._storage.remove(self._garbage[0])
+            self.storage.remove(self._garbage[0])
             self._garbage.pop(0)
         return swept
 
     def state(self) -> "list[int]":
         """What recovery must know: segment, offset, delivered, dropped, position."""
-        number, offset = self._head
-        position = self._head_position
-        if number == self._tail and offset > self._tail_size:
-            offset, position = self._tail_size, self._position - self.unflushed & _MASK
-        return [number, offset, self.delivered, self._dropped, position]
+        number, offset = self.head
+        position = self.head_position
+        if number == self.tail and offset > self.tail_size:
+            offset, position = self.tail_size, self.position - self.unflushed & _MASK
+        return [number, offset, self.delivered, self.given_up, position]

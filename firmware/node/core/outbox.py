@@ -16,7 +16,7 @@ import binascii
 
 from loader import cbor
 from micropython import const
-from node.core.lane import Lane
+from node.core.lane import Cache, Lane
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ class Outbox:
         self._config = config
         self._seal = seal
         folder = config.folder
+        cache = Cache(max(config.buffer_bytes, config.event_bytes))
         sizes = (config.segment_bytes, config.buffer_bytes)
-        self._telemetry = Lane(storage, folder, "t", sizes)
-        self._events = Lane(storage, folder, "e", (config.event_bytes, config.event_bytes))
+        self._telemetry = Lane(storage, folder, "t", sizes, cache)
+        sizes = (config.event_bytes, config.event_bytes)
+        self._events = Lane(storage, folder, "e", sizes, cache)
         self._lanes = (self._telemetry, self._events)
         self._since_ms = [-1, -1]  # when the oldest unflushed record of a lane came
         self._token = _TOKEN_FIRST

@@ -7,7 +7,7 @@ and says in its name which ones those are, so recovery finishes what a power cut
 """
 
 from node.core import frame as frames
-from node.core import record
+from node.core import lanecare, record
 from node.core.segment import Segment
 
 TYPE_CHECKING = False
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 
 class _Output:
-    """The segment being written: batches that continue each other are joined."""
+    """The segment being written: batches that continue each other are joined, as long as no frame
+    gets larger than `most`.
+    """
 
-    def __init__(self, size: int, keep: int) -> None:
+    def __init__(self, size: int, keep: int, most: int) -> None:
         self.buffer = bytearray(size)
+        self._most = most
+        self._joined = 0  # bytes of the batches in the open one: it is not larger than they were
         self.fill = 0
         self.kept = 0
         self._keep = keep
@@ -41,8 +45,10 @@ class _Output:
             return
         self._pick(batch)
         if batch.samples:
-            if self._open is not None and not _continues(self._open, batch):
+            large = self._joined + len(payload) + frames.HEAD > self._most
+            if self._open is not None and (large or not _continues(self._open, batch)):
                 self.close()
+            self._joined += len(payload)
             self._join(batch)
         self._span += frame.span
 
@@ -72,7 +78,8 @@ class _Output:
         if self._open is None:
             return
         payload = record.encode(self._open)
-        if self.fill + frames.HEAD + len(payload) <= len(self.buffer):
+        need = frames.HEAD + len(payload)
+        if need <= self._most and self.fill + need <= len(self.buffer):
             samples = self._open.samples
             account = (samples, self._span, self._position, 0)
             self._last_at = self.fill
@@ -81,6 +88,7 @@ class _Output:
             self._position = self._position + self._span & 0xFFFFFFFF
             self._span = 0
         self._open = None
+        self._joined = 0
 
     def finish(self) -> None:
         """Close, and let the last record stand for what was dropped behind it."""
@@ -108,15 +116,15 @@ def _continues(one: record.Batch, other: record.Batch) -> bool:
 
 def thin(lane: "Lane", storage: "Any", keep: int) -> int:
     """Merge the `keep` oldest segments of the finest level; the samples lost, 0: none can."""
-    run = lane.thinnable(keep)
+    run = lanecare.thinnable(lane, keep)
     if not run:
         return 0
-    output = _Output(lane.segment_bytes, keep)
+    output = _Output(lane.segment_bytes, keep, len(lane.cache.buffer))
     before = 0
     for segment in run:
         for frame in lane.frames(segment.number, 0):
             before += frame.samples
-            output.take(memoryview(lane.cache)[frame.at + frames.HEAD : frame.end], frame)
+            output.take(memoryview(lane.cache.buffer)[frame.at + frames.HEAD : frame.end], frame)
     output.finish()
     lost = before - output.kept
     if not output.kept or not lost:
@@ -125,5 +133,5 @@ def thin(lane: "Lane", storage: "Any", keep: int) -> int:
     merged = Segment(run[-1].number, run[0].first, run[0].level + 1, already + lost)
     merged.size = output.fill
     storage.write_atomic(lane.path(merged), memoryview(output.buffer)[: output.fill])
-    lane.replace(run, merged, lost)
+    lanecare.replace(lane, run, merged, lost)
     return lost

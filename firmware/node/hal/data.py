@@ -2,6 +2,7 @@
 
 from loader import cbor
 
+_BUFFER_BYTES = 2048  # as much as a connection's window takes
 _BOOTS = "/data/boots.cbor"
 
 
@@ -30,6 +31,7 @@ def open_outbox(storage, product):
 
     wanted = product.get("outbox", {})
     settings = OutboxConfig()
+    settings.buffer_bytes = _BUFFER_BYTES
     settings.segments = wanted.get("max_kib", 64) * 1024 // settings.segment_bytes
     settings.policy = "thin" if wanted.get("policy") == "thin" else "drop"
     settings.keep = wanted.get("keep", 2)
