@@ -11,12 +11,15 @@ import gc
 import os
 
 from loader import cbor
-from node.hal import modules, runtime
+from node.hal import modules
 
 
 def run(boot) -> None:
     """Run the node until the supervisor stops it; then reset."""
-    runtime.mark_valid()
+    if boot.device.get("runtime_max"):
+        from node.hal import runtime  # shipped only to boards with a spare partition
+
+        runtime.mark_valid()
     if _on_battery(boot):
         from node import battery
 

@@ -160,6 +160,7 @@ def _never_asked_for(product: Product, boards: list[Board]) -> frozenset[str]:
     ota = any(part.name.startswith("ota_") for board in boards for part in board.partitions)
     switches = (
         ("node.core.image", ota),
+        ("node.hal.runtime", ota),
         ("node.hal.analog", on_pins),
         ("node.hal.shift", on_pins),
         ("node.battery", product.tables["telemetry"]["mode"] == "battery"),
