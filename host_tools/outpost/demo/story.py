@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from outpost.demo.stage import BOARDS, CLIMATES, LIMIT_S, PRODUCT, Stage
+from outpost.demo.stage import BOARDS, CLIMATES, IMAGES, LIMIT_S, PRODUCT, Stage
 from outpost.errors import OutpostError
 
 _CUT_AT_OP = 12  # well inside the download of the changed module
@@ -68,7 +68,7 @@ class Story(Stage):
             self.n.say(
                 f"{result.files} files, {result.bytes:,} bytes, digest {result.digest[:12]}"
             )
-            for board in sorted(set(BOARDS)):
+            for board in IMAGES:
                 image = build.factory_image(result.folder, board, self.ceremony.root_path(1))
                 self.n.say(
                     f"{board}: {image.stat().st_size // 1024} KiB of littlefs, as it is on flash"
