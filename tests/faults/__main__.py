@@ -63,7 +63,8 @@ def sweep_jobs(material: Material) -> list[Job]:
         jobs.append(job("ota", scenario, inputs.OTA_BOARD, "random:1:60"))
     for scenario in inputs.SCENARIOS:
         for part in range(_SHARES * 2):
-            share = f"pairs:{part}:{_SHARES * 2}"
+            verb = "tornpairs" if scenario == "rollback" else "pairs"
+            share = f"{verb}:{part}:{_SHARES * 2}"
             jobs.append(job("small", scenario, inputs.BOARDS[0], share))
     return jobs
 

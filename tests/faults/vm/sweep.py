@@ -71,13 +71,17 @@ class Sweep:
                 if self.failures:
                     return
 
-    def pairs(self, total, first, step):
+    def pairs(self, total, first, step, modes=_PAIR_MODES):
         for at in range(1 + first, total + 1, step):
-            for mode in _PAIR_MODES:
+            for mode in modes:
                 after = self.cut([(at, mode)])
                 for second in range(1, after + 1):
-                    for mode2 in _PAIR_MODES:
+                    for mode2 in modes:
                         self.cut([(at, mode), (second, mode2)])
+
+    def tornpairs(self, total, first, step):
+        """The same with torn cuts only: a quarter of the lives."""
+        self.pairs(total, first, step, ("torn",))
 
     def random(self, total, seed, count):
         import random
