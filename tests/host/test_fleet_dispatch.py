@@ -146,6 +146,20 @@ def test_aborted_rollout_is_followed_by_the_next(bench):
     assert caught.value.code == "rollout-closed"
 
 
+def test_device_without_a_head_gets_one_that_keeps_it_where_it_is(bench):
+    for body in ({"release": "ee" * 32, "confirmed": True}, {"release": bench.old},
+                 {"release": 7, "confirmed": True}):
+        bench.say("w-1", "state", **body)
+    bench.say("w-1", "state-retained", release=bench.old, confirmed=True)
+    assert bench.head("w-1") is None
+    for _ in range(2):
+        bench.say("w-1", "state", release=bench.old, confirmed=True)
+    assert bench.head("w-1") == (bench.old, 1)
+    bench.create()
+    bench.say("w-0", "state", release=bench.new, confirmed=True)
+    assert bench.head("w-0") == (bench.new, 1), "the rollout's own"
+
+
 def test_devices_enrolled_later_join(bench):
     rollout = bench.create()
     bench.enroll("w-9")

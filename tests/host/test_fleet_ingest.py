@@ -84,8 +84,9 @@ def test_overlapping_batch_stores_only_its_news(registry, ingest):
 
 
 def test_thinned_batch_is_no_loss_but_is_counted(registry, ingest):
-    whole = batch(1, 0, [(n, 1) for n in range(9)], NOW)
-    say(ingest, "telemetry", record.thin(whole, 4))
+    coarse = record.decode(batch(1, 0, [(n, 1) for n in (0, 4, 8)], NOW))
+    coarse.stride = 4
+    say(ingest, "telemetry", record.encode(coarse))
     flow = registry.telemetry.flow("w-1")
     assert (flow.received, flow.lost) == (3, 0)
     assert registry.telemetry.counter("thinned", "w-1") == 6
@@ -100,6 +101,14 @@ def test_undated_batch_is_dated_by_what_is_known_of_its_boot(registry, ingest):
 def test_undated_batch_of_an_unknown_boot_is_dated_by_its_arrival(registry, ingest):
     say(ingest, "telemetry", batch(3, 0, [(1, 1), (1, 1)], 500_000, dated=False))
     assert registry.telemetry.latest("w-1")["w-1"]["pressure"].ts_ms == NOW
+
+
+@pytest.mark.parametrize("wrong_ms", [1_609_459_200_000, NOW + 2 * 86_400_000])
+def test_batch_of_a_clock_that_is_wrong_is_dated_by_its_arrival(registry, ingest, wrong_ms):
+    say(ingest, "telemetry", batch(3, 0, [(1, 1), (2, 2)], wrong_ms))
+    assert registry.telemetry.series("w-1", "pressure", (0, 2 * NOW)) == [(NOW - 1000, 1.0),
+                                                                         (NOW, 2.0)]
+    assert registry.telemetry.counter("redated", "w-1") == 2
 
 
 def test_missing_values_are_left_out(registry, ingest):

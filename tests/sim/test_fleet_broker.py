@@ -205,8 +205,10 @@ def test_rollout_reaches_canary_then_the_rest(fleet, tmp_path, ceremony):
     assert command["cmd"] == "check-update"
     head = urllib.request.urlopen(f"{fleet.update_url}/heads/w-1.cose").read()
     assert bytes.fromhex(two.digest) in head
+    head = urllib.request.urlopen(f"{fleet.update_url}/heads/w-2.cose").read()
+    assert bytes.fromhex(one.digest) in head and bytes.fromhex(two.digest) not in head
     with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(f"{fleet.update_url}/heads/w-2.cose")
+        urllib.request.urlopen(f"{fleet.update_url}/heads/w-3.cose")
     for name in ("w-1", "w-2"):
         assert wait_for(lambda name=name: devices[name].received), name
         for step in ("offered", "downloading", "verified", "installing", "rebooting"):
@@ -254,8 +256,8 @@ def test_crashing_release_is_halted_with_its_traceback(fleet, tmp_path, ceremony
     outcome = {d["id"]: d["state"] for d in fleet.rollouts.status(rollout)["devices"]}
     assert outcome == {"w-1": "rolled_back", "w-2": "skipped"}
     head = fleet.registry.releases.head("w-1")
-    assert (head.release, head.sequence) == (one.digest, 2)
-    assert fleet.registry.releases.head("w-2") is None
+    assert (head.release, head.sequence) == (one.digest, 3)
+    assert fleet.registry.releases.head("w-2").sequence == 1, "never offered the bad one"
     assert wait_for(
         lambda: (
             "ZeroDivisionError &lt;b&gt;"

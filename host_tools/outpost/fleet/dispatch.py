@@ -249,6 +249,8 @@ class Dispatcher:
             now_ms = self._clock_ms()
             deadline_ms = now_ms + 60_000
             seen = [self._queue.popleft() for _ in range(len(self._queue))]
+            for observation in seen:
+                self._anchor(observation, now_ms)
             for rollout in self._engines.values():
                 for observation in seen:
                     rollout.observe(observation)
@@ -259,6 +261,20 @@ class Dispatcher:
                 self._kept_ms = now_ms
                 self.keep_house(now_ms)
             return deadline_ms
+
+    def _anchor(self, observation: Observation, now_ms: int) -> None:
+        """A device that runs a release of ours and has no head gets one that says: stay.  So its
+        checks succeed, and it would notice if heads stopped coming."""
+        release = observation.body.get("release")
+        if (
+            observation.kind == "state"
+            and observation.body.get("confirmed") is True
+            and isinstance(release, str)
+            and self._heads.can_sign
+            and self._registry.releases.head(observation.device) is None
+            and self._registry.releases.find(release) is not None
+        ):
+            self._heads.point(observation.device, release, now_ms)
 
     def _join(self, rollout: Rollout, now_ms: int) -> None:
         """Devices enrolled since; looked up now and then, as the whole fleet is read for it."""

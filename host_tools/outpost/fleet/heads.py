@@ -23,6 +23,10 @@ class Heads:
         self._signer = signer
         self.root_version = root_version
 
+    @property
+    def can_sign(self) -> bool:
+        return self._signer is not None
+
     def require_key(self) -> Signer:
         if self._signer is None:
             raise OutpostError(

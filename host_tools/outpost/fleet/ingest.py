@@ -26,8 +26,9 @@ from outpost.fleet.telemetry import Samples
 
 MAX_TOPIC = 200
 MAX_SEQ = 2**32
+MAX_AHEAD_MS = 86_400_000
 MAX_CLOCK_ERROR_MS = 366 * 86_400_000
-_MIN_UNIX_S = 1_577_836_800  # 2020-01-01: an older "ts" is a clock that was never set
+_MIN_UNIX_S = 1_735_689_600  # 2025-01-01: before it a clock was never set (rp2 starts in 2021)
 
 
 @dataclass(frozen=True)
@@ -131,16 +132,21 @@ class Ingest:
         return self._schemas[schema_id]
 
     def _dated(self, device_id: str, samples: Samples, now_ms: int) -> Samples:
-        if samples.dated or samples.boot is None:
-            return samples
-        offset = self._registry.telemetry.clock(device_id, samples.boot)
-        if offset is None:
-            times = [r.ts_ms for row in samples.readings.values() for r in row]
-            offset = now_ms - max(times, default=0)
+        """Samples of a device that does not know the time, or is sure of a wrong one, are dated
+        by what is known of that boot, else as if the last of them had just been taken."""
+        last_ms = max((r.ts_ms for row in samples.readings.values() for r in row), default=0)
+        offset = None
+        if samples.dated:
+            if _MIN_UNIX_S * 1000 <= last_ms <= now_ms + MAX_AHEAD_MS:
+                return samples
+            self._registry.telemetry.count(device_id, "redated", samples.count)
+        elif samples.boot is not None:
+            offset = self._registry.telemetry.clock(device_id, samples.boot)
+        shift = now_ms - last_ms if offset is None else offset
         return replace(
             samples,
             readings={
-                seq: [replace(reading, ts_ms=reading.ts_ms + offset) for reading in row]
+                seq: [replace(reading, ts_ms=max(0, reading.ts_ms + shift)) for reading in row]
                 for seq, row in samples.readings.items()
             },
         )
