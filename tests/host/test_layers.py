@@ -89,6 +89,7 @@ RULES = (
     host("host_tools/outpost/signing/*", BASE + " outpost.signing"),
     host("host_tools/outpost/build/*", BASE + " outpost.signing outpost.build"),
     host("host_tools/outpost/sim/*", BASE + " outpost.sim"),
+    host("host_tools/outpost/model/*", BASE + " outpost.model"),
     host("host_tools/outpost/power/*", BASE + " outpost.build outpost.sim outpost.power"),
     host("host_tools/outpost/fleet/*", BASE + " outpost.signing outpost.build outpost.fleet"),
     host(
@@ -98,7 +99,7 @@ RULES = (
     host(
         "host_tools/outpost/demo/*",
         BASE + " outpost.signing outpost.build outpost.fleet outpost.factory outpost.sim"
-        " outpost.demo outpost.power outpost.__version__",
+        " outpost.demo outpost.model outpost.power outpost.__version__",
     ),
     host("host_tools/outpost/__init__.py", ""),
     host("host_tools/outpost/[a-z]*.py", BASE + " outpost.__version__"),
@@ -247,7 +248,7 @@ def test_every_file_keeps_to_its_layer() -> None:
 
 def test_every_rule_has_a_file() -> None:
     paths = sources()
-    optional = ("products", "power", "lock.py", "main.py", "demo")
+    optional = ("products", "model", "power", "lock.py", "main.py", "demo")
     idle = [r.files for r in RULES if not any(rule_of(p) is r for p in paths)]
     assert not [files for files in idle if not any(word in files for word in optional)]
 

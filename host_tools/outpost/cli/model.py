@@ -21,8 +21,19 @@ def command() -> None:
 @click.argument("data", type=_FILE)
 @click.option("--schema", required=True, type=_FILE, help="schema.cbor of the release.")
 @click.option("--column", "columns", multiple=True, help="Watch this; repeatable. Else all.")
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--false-alarms", default=0.001, type=click.FloatRange(0, 0.2), show_default=True)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the model goes: a file that product.toml names.",
+)
+@click.option(
+    "--false-alarms",
+    default=0.001,
+    type=click.FloatRange(0, 0.2),
+    show_default=True,
+    help="Share of ordinary rows that may raise an alarm; sets the threshold.",
+)
 @click.option("--seed", default=1, show_default=True, help="Same seed, same model.")
 @click.pass_context
 def train(ctx: click.Context, /, data: Path, schema: Path, **options: Any) -> None:
