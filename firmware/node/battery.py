@@ -68,7 +68,7 @@ class Wake:
     def open_box(self):
         """The outbox, opened when it is first needed."""
         if self.box is None:
-            self.box = data.open_outbox(self.storage, self.product)
+            self.box = data.open_outbox(self.storage, self.product, self.boot.secret)
         return self.box
 
     # --- one wake

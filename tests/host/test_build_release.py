@@ -135,7 +135,7 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
 def test_an_unknown_driver_is_named(tmp_path: Path) -> None:
     scaffold(tmp_path, "thing", ("esp32_generic",))
     path = tmp_path / "product.toml"
-    path.write_text(path.read_text().replace('"bme280"', '"bme820"'))
+    path.write_text(path.read_text().replace('"bme280"', '"bme28"'))
     with pytest.raises(OutpostError) as caught:
         build.build(tmp_path, tmp_path / "out")
     assert (caught.value.code, caught.value.exit_code) == ("driver-unknown", 2)

@@ -1,7 +1,7 @@
 """The frame around one record in a segment file.
 
-Layout, little endian, 14 bytes before the payload: size u16, samples u8, span u16, position u32,
-flags u8, CRC-32 u32 over the ten bytes before it and the payload.
+Layout, little endian, 16 bytes before the payload: size u16, samples u8, span u32, position u32,
+flags u8, CRC-32 u32 over the twelve bytes before it and the payload.
 `position` is the number of samples appended to the lane before this record and `span` how many
 samples it stood for before thinning, so that position + span of one frame is the position of the
 next, and a damaged stretch tells how many samples it has swallowed.
@@ -12,9 +12,9 @@ import struct
 
 from micropython import const
 
-HEAD = const(14)
-_CRC_AT = const(10)
-_FIELDS = "<HBHIB"
+HEAD = const(16)
+_CRC_AT = const(12)
+_FIELDS = "<HBIIB"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Bytes = bytes | bytearray | memoryview

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from node.core.lane import Lane
 
 _MASK = const(0xFFFFFFFF)
-_LEVEL_MAX = const(8)  # 120 samples thinned by 2 nine times still fit a span
+_STRIDE_MAX = const(0xFFFF)  # of a batch: what bounds how often it can be thinned
 
 
 def recover(lane: "Lane", state: "list[int] | None") -> None:
@@ -116,7 +116,8 @@ def thinnable(lane: "Lane", keep: int) -> "list[Segment]":
         if run[0].number <= lane.send[0] or run[-1].number >= lane.tail:
             continue
         level = run[0].level
-        if level >= _LEVEL_MAX or any(segment.level != level for segment in run):
+        coarsest = keep ** (level + 1) > _STRIDE_MAX
+        if coarsest or any(segment.level != level for segment in run):
             continue
         if not best or level < best[0].level:
             best = run

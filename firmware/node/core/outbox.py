@@ -155,18 +155,24 @@ class Outbox:
         """
         for kind in (EVENT, TELEMETRY):
             found = self._lanes[kind].next(self._token)
-            if found is None:
-                continue
-            token = self._token
-            self._token = _TOKEN_FIRST if token == _TOKEN_LAST else token + 1
-            payload = found[0]
-            if self._seal is not None:
-                payload = self._seal.open(payload)
-                if payload is None:  # sealed with another device's key: of no use to anybody
-                    self.acked(token)
-                    continue
-            return token, kind, payload
+            while found is not None:
+                token = self._token
+                self._token = _TOKEN_FIRST if token == _TOKEN_LAST else token + 1
+                payload = found[0] if self._seal is None else self._seal.open(found[0])
+                if payload is not None:
+                    return token, kind, payload
+                self._give_up(self._lanes[kind], token)
+                found = self._lanes[kind].next(self._token)
         return None
+
+    def _give_up(self, lane: Lane, token: int) -> None:
+        """A record sealed with another key is of no use to anybody: dropped, not delivered."""
+        before = lane.delivered
+        self.acked(token)
+        lost = lane.delivered - before
+        lane.delivered -= lost
+        lane.given_up += lost
+        lane.damaged += lost
 
     def acked(self, token: int) -> bool:
         """The broker has the record of `token`; False when the token is not one of ours."""
@@ -212,15 +218,21 @@ class Outbox:
         return False
 
     def _give_way(self, lane: Lane) -> None:
-        if lane is self._telemetry and self._config.policy == "thin":
-            from node.core import thin  # shipped only with a product that asks for this policy
-
-            lost = thin.thin(lane, self._storage, self._config.keep)
-            if lost:
-                self.thinned += lost
-                return
+        if lane is self._telemetry and self._config.policy == "thin" and self._thin(lane):
+            return
         lane.drop_oldest()
         self._save()
+
+    def _thin(self, lane: Lane) -> bool:
+        from node.core import thin  # shipped only with a product that asks for this policy
+
+        try:
+            lost = thin.thin(lane, self._config.keep, self._seal)
+        except (OSError, MemoryError):  # no room for the thinned segment: the old ones are whole
+            self.errors += 1
+            return False
+        self.thinned += lost
+        return lost > 0
 
     # --- the head on flash
 

@@ -199,23 +199,6 @@ def date(data: "bytes | bytearray | memoryview", boot: int, offset_ms: int) -> "
     return bytes(head) + bytes(writer.buffer[: writer.pos]) + bytes(data[reader.pos :])
 
 
-def count(data: "bytes | bytearray | memoryview") -> int:
-    """How many samples a packed batch says it carries (its head only is read)."""
-    return _read_head(_Reader(data))[2]
-
-
-def thin(data: "bytes | bytearray | memoryview", keep: int) -> bytes:
-    """Every `keep`-th sample of `data`: coarser, but the whole time stays covered."""
-    old = decode(data)
-    new = Batch(old.schema_id, old.boot, old.seq)
-    new.dated = old.dated
-    new.times = old.times[::keep]
-    new.columns = [column[::keep] for column in old.columns]
-    new.quality = [codes[::keep] for codes in old.quality]
-    new.stride = min(old.stride * keep, 0xFFFF) if len(new.times) > 1 else 1
-    return encode(new)
-
-
 # --- the schema
 
 

@@ -17,14 +17,24 @@ if TYPE_CHECKING:
     from node.core.lane import Lane
 
 
+def pick(batch: record.Batch, keep: int, first: int = 0) -> None:
+    """Leave every `keep`-th sample of `batch`, beginning with number `first`."""
+    batch.seq = batch.seq_of(first)
+    batch.times = batch.times[first::keep]
+    batch.columns = [column[first::keep] for column in batch.columns]
+    batch.quality = [codes[first::keep] for codes in batch.quality]
+    batch.stride = batch.stride * keep if len(batch.times) > 1 else 1
+
+
 class _Output:
     """The segment being written: batches that continue each other are joined, as long as no frame
     gets larger than `most`.
     """
 
-    def __init__(self, size: int, keep: int, most: int) -> None:
+    def __init__(self, size: int, keep: int, most: int, seal: "Any") -> None:
         self.buffer = bytearray(size)
         self._most = most
+        self._seal = seal
         self._joined = 0  # bytes of the batches in the open one: it is not larger than they were
         self.fill = 0
         self.kept = 0
@@ -38,12 +48,13 @@ class _Output:
     def take(self, payload: memoryview, frame: "frames.Frame") -> None:
         if self._position < 0:
             self._position = frame.position
-        try:
-            batch = record.decode(payload)
-        except record.RecordError:
+        batch = self._decode(payload)
+        if batch is None:
             self._span += frame.span
             return
-        self._pick(batch)
+        first = -self._seen % self._keep
+        self._seen += batch.samples
+        pick(batch, self._keep, first)
         if batch.samples:
             large = self._joined + len(payload) + frames.HEAD > self._most
             if self._open is not None and (large or not _continues(self._open, batch)):
@@ -52,15 +63,12 @@ class _Output:
             self._join(batch)
         self._span += frame.span
 
-    def _pick(self, batch: record.Batch) -> None:
-        """Leave every `keep`-th sample, counted through all batches."""
-        first = -self._seen % self._keep
-        self._seen += batch.samples
-        batch.seq = batch.seq_of(first)
-        batch.times = batch.times[first :: self._keep]
-        batch.columns = [column[first :: self._keep] for column in batch.columns]
-        batch.quality = [codes[first :: self._keep] for codes in batch.quality]
-        batch.stride = batch.stride * self._keep if len(batch.times) > 1 else 1
+    def _decode(self, payload: memoryview) -> "record.Batch | None":
+        plain = payload if self._seal is None else self._seal.open(payload)
+        try:
+            return None if plain is None else record.decode(plain)
+        except record.RecordError:
+            return None
 
     def _join(self, batch: record.Batch) -> None:
         whole = self._open
@@ -78,6 +86,8 @@ class _Output:
         if self._open is None:
             return
         payload = record.encode(self._open)
+        if self._seal is not None:
+            payload = self._seal.seal(payload)
         need = frames.HEAD + len(payload)
         if need <= self._most and self.fill + need <= len(self.buffer):
             samples = self._open.samples
@@ -114,12 +124,12 @@ def _continues(one: record.Batch, other: record.Batch) -> bool:
     )
 
 
-def thin(lane: "Lane", storage: "Any", keep: int) -> int:
+def thin(lane: "Lane", keep: int, seal: "Any" = None) -> int:
     """Merge the `keep` oldest segments of the finest level; the samples lost, 0: none can."""
     run = lanecare.thinnable(lane, keep)
     if not run:
         return 0
-    output = _Output(lane.segment_bytes, keep, len(lane.cache.buffer))
+    output = _Output(lane.segment_bytes, keep, len(lane.cache.buffer), seal)
     before = 0
     for segment in run:
         for frame in lane.frames(segment.number, 0):
@@ -132,6 +142,6 @@ def thin(lane: "Lane", storage: "Any", keep: int) -> int:
     already = sum(segment.lost for segment in run)
     merged = Segment(run[-1].number, run[0].first, run[0].level + 1, already + lost)
     merged.size = output.fill
-    storage.write_atomic(lane.path(merged), memoryview(output.buffer)[: output.fill])
+    lane.storage.write_atomic(lane.path(merged), memoryview(output.buffer)[: output.fill])
     lanecare.replace(lane, run, merged, lost)
     return lost

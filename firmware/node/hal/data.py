@@ -25,8 +25,11 @@ def count_boot(storage) -> int:
     return number
 
 
-def open_outbox(storage, product):
-    """The outbox as the product (the map of product.cbor) wants it, what it holds found again."""
+def open_outbox(storage, product, secret: bytes):
+    """The outbox as the product (the map of product.cbor) wants it, what it holds found again.
+
+    `secret` is the device's: records are sealed with it when the product asks for that.
+    """
     from node.core.outbox import Outbox, OutboxConfig
 
     wanted = product.get("outbox", {})
@@ -36,9 +39,16 @@ def open_outbox(storage, product):
     settings.policy = "thin" if wanted.get("policy") == "thin" else "drop"
     settings.keep = wanted.get("keep", 2)
     settings.flush_ms = 1000 * wanted.get("flush_s", 300)
-    outbox = Outbox(storage, settings)
+    outbox = Outbox(storage, settings, _seal(secret) if wanted.get("sealed") else None)
     outbox.open()
     return outbox
+
+
+def _seal(secret: bytes):
+    import cryptolib
+    from node.core.at_rest import Seal
+
+    return Seal(secret, cryptolib.aes)
 
 
 def queue_permille(storage, product) -> int:

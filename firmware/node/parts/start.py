@@ -1,7 +1,8 @@
 """Composes the node: loaded for the start, forgotten after it.
 
-What is imported at the head of this file lives on; what the functions import does not. Order
-matters in one place: TLS first, for it needs the largest block of the heap in one piece.
+What is imported at the head of this file lives on; what the functions import does not, and no
+function of this file may: it would keep all of it. Order matters in one place: TLS first, for it
+needs the largest block of the heap in one piece.
 """
 
 import gc
@@ -144,8 +145,7 @@ class _Composer:
         options.max_packet = _RX_MAX
         options.will = ("v1/%s/up/status" % node.id, cbor.encode({"on": False}), 1, True)
         feed = node.boot.watchdog.feed if node.boot.watchdog is not None else None
-        radio = node.radio
-        node.ports = link.Ports(node.tls, feed, lambda: radio.up)
+        node.ports = link.Ports(node.tls, feed, node.radio.online)
         config = connect.Config(broker["host"], broker["port"], options)
         node.connection = connect.Connection(config, node.ports, node.log)
         interval_s = self.desired.get("heartbeat_s", self.config.heartbeat_s)
@@ -156,11 +156,10 @@ class _Composer:
     def _update(self) -> None:
         node = self.node
         ports = Ports(link.Link, node.ticks.uptime_ms, node.ports.below, node.reboot_update)
-        reporter = node.reporter
         ports.tls = node.tls
         ports.connection = node.connection
         ports.online = node.ports.online
-        ports.idle = lambda: reporter.idle
+        ports.idle = node.reported
         ports.unix_s = node.unix_s
         ports.forget = modules.forget_verifier
         node.update_ports = ports
@@ -181,7 +180,9 @@ class _Composer:
 
         node, slot, product = self.node, self.node.boot.slot, self.config
         wiring = board.load("%s/board-%s.cbor" % (slot, node.boot.device["board"]))
-        outbox: Outbox = self.data.open_outbox(node.storage, self.product)
+        outbox: Outbox = self.data.open_outbox(
+            node.storage, self.product, node.boot.secret
+        )
         node.outbox = outbox
         schema_id = record.schema_id(node.storage.read(slot + "/schema.cbor"))
         columns = columns_of(product)
@@ -245,7 +246,7 @@ def _health_task(node):
     connection = node.connection
     ports = (
         node.ticks.uptime_ms,
-        lambda: connection.counters["acked"],
+        node.acknowledged,
         node.confirmed,
         node.gave_up,
     )

@@ -99,6 +99,7 @@ TABLES: dict[str, dict[str, Key]] = {
             about="what is dropped when it is full",
         ),
         "keep": Key(int, 2, 10, 2, about="thin keeps every such sample"),
+        "sealed": Key(bool, default=False, about="encrypt records on flash with the device's key"),
         "flush_s": Key(
             int,
             1,

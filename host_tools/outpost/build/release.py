@@ -166,6 +166,7 @@ def _never_asked_for(product: Product, boards: list[Board]) -> frozenset[str]:
         ("node.battery", product.tables["telemetry"]["mode"] == "battery"),
         ("node.core.mqtt.v5", False),  # nothing in product.toml asks for MQTT 5 yet
         ("node.core.model", (product.folder / configure.MODEL).exists()),
+        ("node.core.at_rest", product.tables["outbox"]["sealed"]),
         ("node.core.thin", product.tables["outbox"]["policy"] == "thin"),
         ("node.core.anomaly", _any_filter(product, "anomaly")),
         ("node.core.smooth", _any_filter(product, "window", "median", "hampel", "rate")),
