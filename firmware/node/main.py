@@ -168,6 +168,12 @@ class Node:
     def unix_s(self):
         return self.clock.unix_s(self.ticks.uptime_ms())
 
+    def reported(self) -> bool:
+        return self.reporter.idle
+
+    def acknowledged(self) -> int:
+        return self.connection.acks
+
     def say_heap(self) -> None:
         self.log.info("heap: %d used, %d free" % (gc.mem_alloc(), gc.mem_free()))
 

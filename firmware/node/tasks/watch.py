@@ -24,8 +24,7 @@ class RadioWatch:
         self._joining = None
         self._memory = None  # the policy's, between two joins
 
-    @property
-    def up(self) -> bool:
+    def online(self) -> bool:
         return self._station.joined() if self._joining is None else self._joining.up
 
     async def run(self, beat) -> None:
@@ -59,7 +58,7 @@ class ClockWatch:
         turn = next_ms = 0
         while True:
             beat()
-            if self._radio.up and self._uptime_ms() >= next_ms:
+            if self._radio.online() and self._uptime_ms() >= next_ms:
                 next_ms = await self._ask(turn)
                 turn += 1
             await asyncio.sleep_ms(_POLL_MS)
