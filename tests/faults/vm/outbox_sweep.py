@@ -129,11 +129,11 @@ class Sweep:
         if self.defect == "send-cursor":
             for lane in box._lanes:
                 lane.state = lambda lane=lane: [
-                    lane._send[0],
-                    lane._send[1],
+                    lane.send[0],
+                    lane.send[1],
                     lane.delivered,
-                    lane._dropped,
-                    lane._send_position,
+                    lane.given_up,
+                    lane.send_position,
                 ]
         if self.defect == "sweep-first":
             real = box._write_state
