@@ -21,6 +21,16 @@ from tests.sim.update_harness import HEAD, Device, Publisher, Web, compress
 _HEAD_PATH = f"/update/heads/{HEAD}.cose"
 
 
+RUNTIME = {
+    "build": "another",
+    "mpy": 6,
+    "micropython": [1, 25, 0],
+    "size": 10_000,
+    "sha256": bytes(32),
+    "chunks": "chunks",
+}
+
+
 class Fleet:
     """A device with release 1.0, and a repository that offers 1.1; then somebody interferes."""
 
@@ -337,10 +347,34 @@ def test_key_compromise_of_one_root_key(fleet):
         ({"micropython": [9, 0, 0]}, "micropython"),
         ({"loader": 99}, "loader"),
         ({"budget": 10_000_000}, "slot-budget"),
+        ({"runtime": {"board": "rpi_pico_w"}}, "runtime-none"),
     ],
 )
 def test_wrong_software(fleet, change, code):
+    if "runtime" in change:
+        change["runtime"] = {**RUNTIME, **change["runtime"]}
     _, digest = fleet.publisher.release(fleet.new, **change)
+    fleet.publisher.head(digest, 8)
+    fleet.refuses(code)
+    assert fleet.untouched()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"board": "esp32_generic"}, "runtime-board"),
+        ({"size": 5_000_000}, "runtime-size"),
+        ({"size": 0}, "runtime-size"),
+        ({"chunks": "node/core/x.mpy"}, "runtime-chunks"),
+        ({"mpy": 5}, "mpy-abi"),
+        ({"micropython": [1, 1, 0]}, "micropython"),
+    ],
+)
+def test_wrong_software_for_the_runtime_partition(fleet, change, code):
+    fleet.manufacture(runtime_max=1_500_000)
+    runtime = {**RUNTIME, "board": "rpi_pico_w", **change}
+    files = dict(fleet.new, chunks=bytes(32 * 3))
+    _, digest = fleet.publisher.release(files, runtime=runtime)
     fleet.publisher.head(digest, 8)
     fleet.refuses(code)
     assert fleet.untouched()

@@ -18,6 +18,7 @@ from loader.cbor import VerifyError
 from ..errors import ExitCode, OutpostError
 from .cose import replace
 
+_CHUNK = 4096  # of a runtime image, as the device writes and verifies it
 _WINDOW_BITS = 10  # 1 KiB on the device; 12 bits would save half a percent and cost 3 KiB there
 
 
@@ -66,10 +67,25 @@ class Repository:
                     ExitCode.VERIFICATION_FAILED,
                 )
             changed |= self.add_blob(content)
+        if "runtime" in release:
+            changed |= self._add_runtime(release["runtime"], files.parent / "runtime.bin")
         return (
             self._put(self.folder / "releases" / f"{release['digest'].hex()}.cose", document)
             or changed
         )
+
+    def _add_runtime(self, runtime: dict[str, Any], image: Path) -> bool:
+        """The MicroPython image that goes with a release: a blob for each 4096 bytes of it."""
+        content = image.read_bytes()
+        if hashlib.sha256(content).digest() != runtime["sha256"]:
+            raise OutpostError(
+                "runtime-hash",
+                f"{image} is not the runtime that was signed",
+                "put the image that the release names there",
+                ExitCode.VERIFICATION_FAILED,
+            )
+        parts = [content[at : at + _CHUNK] for at in range(0, len(content), _CHUNK)]
+        return any([self.add_blob(part) for part in parts])
 
     def add_head(self, name: str, document: bytes) -> bool:
         trust.unwrap("head", document)

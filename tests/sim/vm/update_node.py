@@ -140,6 +140,7 @@ def main():
     vfs.mount(vfs.VfsLfs2(flash, progsize=int(sys.argv[3]), readsize=32), BASE)
     paths = sys.path[:]
     start.sys = _Sys(paths)
+    gc.threshold(4096)  # as boot.py does
     start.run(BASE)
 
 
