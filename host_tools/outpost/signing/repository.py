@@ -85,7 +85,8 @@ class Repository:
                 ExitCode.VERIFICATION_FAILED,
             )
         parts = [content[at : at + _CHUNK] for at in range(0, len(content), _CHUNK)]
-        return any([self.add_blob(part) for part in parts])
+        changed = [self.add_blob(part) for part in parts]
+        return any(changed)
 
     def add_head(self, name: str, document: bytes) -> bool:
         trust.unwrap("head", document)
