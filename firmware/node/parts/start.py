@@ -18,7 +18,8 @@ from node.core.sampler import Sampler
 from node.hal import link, modules, ticks, tls
 from node.hal.station import Station
 from node.hal.storage import Storage
-from node.tasks import connect
+from node.tasks.connect import Config as ConnectionConfig
+from node.tasks.connect import Connection
 from node.tasks.publish import PublishSource
 from node.tasks.report import Reporter
 from node.tasks.sense import SenseTask
@@ -121,6 +122,7 @@ class _Composer:
         self.inbox = Inbox(node.connection, hands, node.log)
         self._tasks()
         self._hello()
+        _spend()
 
     def _map(self, path: str) -> dict:
         return self.data.read_map(self.node.storage, path)
@@ -146,8 +148,8 @@ class _Composer:
         options.will = ("v1/%s/up/status" % node.id, cbor.encode({"on": False}), 1, True)
         feed = node.boot.watchdog.feed if node.boot.watchdog is not None else None
         node.ports = link.Ports(node.tls, feed, node.radio.online)
-        config = connect.Config(broker["host"], broker["port"], options)
-        node.connection = connect.Connection(config, node.ports, node.log)
+        config = ConnectionConfig(broker["host"], broker["port"], options)
+        node.connection = Connection(config, node.ports, node.log)
         interval_s = self.desired.get("heartbeat_s", self.config.heartbeat_s)
         node.reporter = Reporter(
             node.connection, node.heartbeat, node.state, node.stamp, interval_s
@@ -237,6 +239,33 @@ def _buses(wiring, product) -> dict:
         if sensor.bus not in found:
             found[sensor.bus] = wiring.bus(sensor.bus) if sensor.bus else wiring
     return found
+
+
+def _spend() -> None:
+    """Forget how to make what there is one of, and how the loader chose: 5 kB.
+
+    An assignment frees the code; `del` of a class's attribute keeps it in the slot.
+    """
+    from loader import start
+    from loader.handover import Boot
+    from node.core import batcher, filter, lane, outbox
+    from node.core.mqtt import backoff, reader, session, window
+    from node.drivers import sensor
+    from node.tasks import sense
+
+    made = (Clock, Connection, ConnectionConfig, Log, Options, Outbox, PublishSource, Reporter)
+    made += (Sampler, SenseTask, Supervisor, UpdateTask, Ports, ClockWatch, Inbox, RadioWatch)
+    made += (Station, Boot, batcher.Batcher, filter.ChannelFilter, filter.Deadband)
+    made += (lane.Lane, lane.Cache, outbox.OutboxConfig, backoff.Backoff, reader.Reader)
+    made += (session.Session, window.Window, sensor.Sensor, sense.Station, link.Ports)
+    made += (tls.Tls, ticks.Ticks)
+    for kind in made:
+        kind.__init__ = None
+    Boot.select = Boot._open = Boot._settle = None
+    Supervisor.add = Connection.subscribe = Connection.add_source = None
+    for name in ("device_facts", "hardware_cause", "reset_cause"):
+        if hasattr(start, name):
+            delattr(start, name)
 
 
 def _health_task(node):
