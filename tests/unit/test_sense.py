@@ -156,7 +156,17 @@ class TestSense(unittest.TestCase):
         self.assertEqual(rig.sampler.taken, 1)
         rig.bench.world["temperature_mc"] = 31000
         rig.run(20000)
-        self.assertGreater(rig.sampler.taken, 9)
+        self.assertGreater(rig.sampler.taken, 17)
+        times, values = [], []
+        for batch in self.telemetry(rig):
+            times += batch.times
+            values += batch.columns[0]
+        self.assertEqual(times, sorted(times))
+        # one when it began, eight from before the alarm that were no rows then, and those after
+        hot = [value > 3000 for value in values]
+        self.assertEqual(hot.index(True), 9)
+        self.assertEqual([b - a > 4000 for a, b in zip(times[1:10], times[2:10])], [True] * 8)
+        self.assertLess(max(b - a for a, b in zip(times[10:], times[11:])), 1300)
         found = rig.box.next()
         self.assertEqual(found[1], outbox.EVENT)
         from loader import cbor
@@ -183,6 +193,49 @@ class TestSense(unittest.TestCase):
         self.assertEqual((event["b"]["alarm"], event["b"]["value"]), ("model", 16))
         with self.assertRaises(KeyError):
             rig.sampler.watch(Model(document(columns=["other"])))
+
+    def telemetry(self, rig):
+        """The batches of the outbox, which keeps them."""
+        rig.task.close_batch()
+        got = []
+        while True:
+            found = rig.box.next()
+            if found is None:
+                rig.box.rewind()
+                return got
+            if found[1] == outbox.TELEMETRY:
+                got.append(record.decode(found[2]))
+
+    def test_a_batch_of_any_shape_can_be_closed(self):
+        from node.core.batcher import Batcher
+
+        most = record.VALUE_MAX
+        for columns in (1, 5, 32):
+            batcher = Batcher(b"1234", 1, columns, (120, 60000))
+            rows = 0
+            while not batcher.due(0):
+                values = [most if (rows + at) % 2 else -most for at in range(columns)]
+                codes = [(rows + at) % 2 * quality.CLIPPED for at in range(columns)]
+                batcher.add(values, codes, rows * 86400000 % 7777777)
+                rows += 1
+            payload, count = batcher.close(OFFSET_MS)
+            self.assertEqual(count, rows)
+            self.assertLess(len(payload), 2001)
+            self.assertEqual(record.decode(payload).samples, rows)
+
+    def test_the_interval_follows_the_signal(self):
+        filters = {"air_%s" % n: {"deadband": 20} for n in ("temperature", "humidity", "pressure")}
+        telemetry = {"sample_s": 60, "sample_min_s": 2, "publish_s": 600}
+        rig = Rig(product(filters=filters, telemetry=telemetry))
+        rig.run(600000)
+        calm = rig.task.rounds
+        self.assertLess(calm, 25)
+
+        def warming(now_ms):
+            rig.bench.world["temperature_mc"] = 21000 + (now_ms - 600000) // 20
+
+        rig.run(180000, warming)
+        self.assertGreater(rig.task.rounds - calm, 15)
 
     def test_calibration(self):
         sensor = {"name": "air", "driver": "bme280", "bus": "i2c0"}

@@ -5,7 +5,10 @@ batch is dated when it is closed and the clock is known by then (`offset_ms` = U
 uptime).
 """
 
+from micropython import const
 from node.core import pack
+
+_BYTES_MAX = const(2000)  # a payload: what a connection's window and an outbox's buffer hold
 
 
 class Batcher:
@@ -14,12 +17,14 @@ class Batcher:
     def __init__(
         self, schema_id: bytes, boot: int, columns: int, limits: "tuple[int, int]"
     ) -> None:
-        self._most, self._age_ms = limits
+        most, self._age_ms = limits
+        # 7 bytes hold any value with its quality, 6 a step of time, 40 the head: a batch that is
+        # closed in time always fits its buffer, an outbox's and a connection's.
+        row_bytes = 6 + 7 * columns
+        self._most = max(1, min(most, (_BYTES_MAX - 40) // row_bytes))
         self._columns = columns
         self._batch = pack.Batch(schema_id, boot, 0)
-        # 7 bytes hold any value with its quality, 6 a step of time, 40 the head
-        size = 40 + (self._most + 1) * (6 + 7 * columns)
-        self._writer = pack.Writer(min(size, pack.MAX_BYTES))
+        self._writer = pack.Writer(40 + (self._most + 1) * row_bytes)
         self.next_seq = 0
         self._clear()
 
@@ -33,6 +38,11 @@ class Batcher:
         """Go on behind the rows of an earlier wake, with an empty batch."""
         self.next_seq = next_seq
         self._clear()
+
+    @property
+    def room(self) -> int:
+        """Rows that still fit."""
+        return self._most - len(self._batch.times)
 
     @property
     def rows(self) -> int:

@@ -1,12 +1,13 @@
 """product.cbor and the sensors it names: parsed, bounded, refused with a code.
 
-The map that the build writes (all numbers are integers; `outpost build` scales them with the exponent
-of the channel, from the driver's CHANNELS):
+The map that the build writes (all numbers are integers; `outpost build` scales them with the
+exponent of the channel, from the driver's CHANNELS):
 
     {"product": str,
-     "telemetry": {"mode": "powered"|"battery", "sample_s", "publish_s", "heartbeat_s", ["batch"]},
-     "battery": {"capacity_mah", "target_days", "low_mv", "critical_mv", "awake_s", "connect_every",
-                 "sync_s", ["column"]},
+     "telemetry": {"mode": "powered"|"battery", "sample_s", "publish_s", "heartbeat_s", ["batch"],
+                   ["sample_min_s"]},
+     "battery": {"capacity_mah", "target_days", "low_mv", "critical_mv", "awake_s",
+                 "connect_every", "sync_s", ["column"]},
      "outbox": {"max_kib", "policy": "oldest"|"thin", ["keep", "flush_s"]},
      "sensors": [{"name", "driver", "bus", ["address"], ["pin"], ["options": {}],
                   ["calibration": {channel: [gain_ppm, offset]}]}, ...],
@@ -114,6 +115,7 @@ class ProductConfig:
         telemetry = _table(raw, "telemetry")
         self.mode = _choice(telemetry, "mode", ("powered", "battery"))
         self.sample_ms = 1000 * _number(telemetry, "sample_s", 60, 1, _DAY_S)
+        self.sample_min_ms = 1000 * _number(telemetry, "sample_min_s", 0, 0, _DAY_S)
         self.publish_ms = 1000 * _number(telemetry, "publish_s", 60, 1, _DAY_S)
         self.heartbeat_s = _number(telemetry, "heartbeat_s", 60, 10, _DAY_S)
         self.batch = _number(telemetry, "batch", 30, 1, 120)
@@ -139,7 +141,7 @@ class ProductConfig:
 
 
 def parse(data: "bytes | bytearray | memoryview") -> ProductConfig:
-    """Read product.cbor. ConfigError: config-cbor, -type, -range, -name, -sensors, -calibration."""
+    """Read product.cbor. ConfigError: config-cbor, -type, -range, -name, -sensors ..."""
     try:
         raw = cbor.decode(data)
     except cbor.VerifyError as error:
@@ -155,8 +157,9 @@ def schema_fields(
 ) -> "list[tuple[str, str, int]]":
     """The columns of the records, in order: what `record.make_schema` takes.
 
-    `channels_of(sensor)` gives a driver's channels (`node.drivers.sensor.channels` on the device and
-    in the build alike). Used by the build for schema.cbor and by the node to know its columns.
+    `channels_of(sensor)` gives a driver's channels (`node.drivers.sensor.channels` on the device
+    and in the build alike). Used by the build for schema.cbor and by the node to know its
+    columns.
     """
     fields: list[tuple[str, str, int]] = []
     for sensor in config.sensors:

@@ -130,5 +130,15 @@ class ChannelFilter:
         window.reset()
         return at + 4
 
+    def peek(self, values: "list[int | None]", codes: "list[int]") -> None:
+        """Append this channel's columns as they would be in a row of this sample alone."""
+        good = quality.has_value(self.quality)
+        count = 1 if self.window is None else 3
+        values.extend([self.value if good else None] * count)
+        codes.extend([self.quality] * count)
+        if self.window is not None:
+            values.append(1 if good else 0)
+            codes.append(quality.GOOD)
+
     def _missing(self) -> int:
         return self.quality if not quality.has_value(self.quality) else quality.SKIPPED

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from node.core.model import Model
 
 _ROWS_PER_CAPTURE = 30
+_ROWS_BEFORE = 8
 _ALARMS_MAX = 8
 
 
@@ -34,6 +35,8 @@ class _Channel:
             from node.core.anomaly import Anomaly
 
             self.anomaly = Anomaly(settings.anomaly)
+        limits = settings.low is not None or settings.high is not None
+        self.alarming = bool(limits or settings.anomaly or settings.rate)
         self.alarm = ""
 
     def take(self, value: "int | None", code: int, now_ms: int) -> bool:
@@ -112,12 +115,15 @@ class Sampler:
         self._capture = 0
         self._alarms: list[tuple[str, str, int]] = []  # column, alarm, value
         self._watch: _Watch | None = None
+        self._before: list[tuple[int, list[int | None], list[int]]] = []
+        self._alarming = any(channel.alarming for row in self._channels for channel in row)
         self.event_seq = 0
 
     def watch(self, model: "Model") -> None:
         """Let a trained model look at each round. KeyError: it is of other columns."""
         every = [channel for row in self._channels for channel in row]
         self._watch = _Watch(model, every)
+        self._alarming = True
 
     @property
     def taken(self) -> int:
@@ -166,9 +172,13 @@ class Sampler:
             self._capture -= 1
         if self._alarms:
             self._capture = _ROWS_PER_CAPTURE
+            self._tell_before()
         if not (self._due or self._capture):
+            if self._alarming:
+                self._remember(now_ms)
             return False
         self._due = False
+        self._before.clear()
         at = 0
         for row in self._channels:
             for channel in row:
@@ -176,6 +186,24 @@ class Sampler:
                 channel.filter.emitted(now_ms)
         self.batcher.add(self._values, self._codes, now_ms)
         return True
+
+    def _remember(self, now_ms: int) -> None:
+        """Keep a round that was not worth a row: should an alarm follow, it is."""
+        if len(self._before) == _ROWS_BEFORE:
+            self._before.pop(0)
+        values: list[int | None] = []
+        codes: list[int] = []
+        for row in self._channels:
+            for channel in row:
+                channel.filter.peek(values, codes)
+        self._before.append((now_ms, values, codes))
+
+    def _tell_before(self) -> None:
+        """The rounds since the last row, as rows: how it came to the alarm."""
+        for up_ms, values, codes in self._before:
+            if self.batcher.room > 1:  # the round that raised the alarm needs one as well
+                self.batcher.add(values, codes, up_ms)
+        self._before.clear()
 
     def next_event(self, now_ms: int, unix_s: "int | None") -> "bytes | None":
         """The next alarm as an event record (topic up/event), or None."""

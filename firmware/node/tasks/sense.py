@@ -1,8 +1,8 @@
 """Measures: asks every sensor of the product in turn, for ever, whatever the sensors do.
 
 A sensor that fails is a quality code on its columns and a growing pause before it is asked again
-(1, 2, 4 ... rounds, at most `_SKIP_MAX`); a bus that is held gets nine clocks. The only things that end this
-task are cancellation and our own bugs.
+(1, 2, 4 ... rounds, at most `_SKIP_MAX`); a bus that is held gets nine clocks. The only things
+that end this task are cancellation and our own bugs.
 """
 
 import asyncio
@@ -37,12 +37,17 @@ class Station:
 
 
 class SenseTask:
-    """`ports` has uptime_ms() and offset_ms() (Unix time - uptime, None while unknown), and log."""
+    """`ports` has uptime_ms(), offset_ms() (Unix time - uptime, None while unknown) and log."""
 
     beat_ms = 30000
 
     def __init__(self, product, stations, sampler, box, ports) -> None:
         self._interval_ms = product.sample_ms
+        self._adaptive = None
+        if 0 < product.sample_min_ms < product.sample_ms:
+            from node.core.smooth import AdaptiveInterval
+
+            self._adaptive = AdaptiveInterval(product.sample_min_ms, product.sample_ms)
         self._stations = stations
         self._sampler = sampler
         self._box = box
@@ -58,9 +63,11 @@ class SenseTask:
         next_ms = self._uptime_ms()
         while True:
             beat()
-            await self.round()
+            moved = await self.round()
             self._hand_over()
             step_ms = self._interval_ms
+            if self._adaptive is not None:
+                step_ms = self._adaptive.step(moved)
             if self._sampler.capturing:
                 step_ms = max(_STEP_MS, step_ms // _HIGH_RATE)
             next_ms = max(next_ms + step_ms, self._uptime_ms())
@@ -87,7 +94,7 @@ class SenseTask:
             self._box.append(event, 1, _EVENT, now_ms)
 
     def _hand_over(self) -> None:
-        """Close a batch that is due, move alarms to the outbox, let the outbox flush what is old."""
+        """Close a batch that is due, move alarms to the outbox, have it flush what is old."""
         now_ms = self._uptime_ms()
         self.take_events()
         if self._sampler.batcher.due(now_ms):
@@ -103,14 +110,14 @@ class SenseTask:
 
     # --- one round
 
-    async def round(self) -> None:
-        """Start all sensors, then collect them: their conversions overlap."""
+    async def round(self) -> bool:
+        """Start all sensors, then collect them: their conversions overlap. True: it made a row."""
         self.rounds += 1
         for station in self._stations:
             self._start(station)
         for index in range(len(self._stations)):
             await self._collect(index, self._stations[index])
-        self._sampler.finish(self._uptime_ms())
+        return self._sampler.finish(self._uptime_ms())
 
     def _start(self, station) -> None:
         station.code = quality.GOOD
@@ -171,7 +178,9 @@ class SenseTask:
     def _fail(self, station, error) -> None:
         station.code = code_of(error)
         station.failures += 1
-        station.skip = min(_SKIP_MAX, 1 << min(station.failures, 6)) - 2 if station.failures > 1 else 0
+        station.skip = (
+            min(_SKIP_MAX, 1 << min(station.failures, 6)) - 2 if station.failures > 1 else 0
+        )
         name = station.name
         self.errors[name] = self.errors.get(name, 0) + 1
         if station.failures == 1:

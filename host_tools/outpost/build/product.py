@@ -60,6 +60,9 @@ TABLES: dict[str, dict[str, Key]] = {
             about="always connected, or asleep in between",
         ),
         "sample_s": Key(int, 1, _DAY_S, 60, about="seconds between readings"),
+        "sample_min_s": Key(
+            int, 0, _DAY_S, 0, about="while values move, read as often as this; 0: always sample_s"
+        ),
         "publish_s": Key(
             int, 1, _DAY_S, 60, about="seconds after which a batch leaves even if it is not full"
         ),

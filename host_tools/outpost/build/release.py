@@ -158,6 +158,8 @@ def _never_asked_for(product: Product, boards: list[Board]) -> frozenset[str]:
     """Modules behind a switch of product.toml that is off; each would cost both slots a block."""
     on_pins = any(not sensor.get("bus") for sensor in product.sensors)
     ota = any(part.name.startswith("ota_") for board in boards for part in board.partitions)
+    smooth = _any_filter(product, "window", "median", "hampel", "rate")
+    smooth = smooth or product.tables["telemetry"]["sample_min_s"] > 0
     switches = (
         ("node.core.image", ota),
         ("node.hal.runtime", ota),
@@ -169,7 +171,7 @@ def _never_asked_for(product: Product, boards: list[Board]) -> frozenset[str]:
         ("node.core.at_rest", product.tables["outbox"]["sealed"]),
         ("node.core.thin", product.tables["outbox"]["policy"] == "thin"),
         ("node.core.anomaly", _any_filter(product, "anomaly")),
-        ("node.core.smooth", _any_filter(product, "window", "median", "hampel", "rate")),
+        ("node.core.smooth", smooth),
     )
     return frozenset(module for module, on in switches if not on)
 
