@@ -219,6 +219,12 @@ class TestKeepAlive(unittest.TestCase):
         self._code("http-range", (_RANGE,))  # not asked for
         self._code("http-syntax", (_RANGE.replace(b"10-14", b"1o-14"),), 10, 15)
 
+    def test_a_range_longer_than_asked_for_or_empty(self):
+        head = b"HTTP/1.1 206 P\r\nContent-Range: bytes "
+        longer = head + b"10-15/99\r\nContent-Length: 6\r\n\r\nhello!"
+        self._code("http-range", (longer,), 10, 15)
+        self._code("http-range", (head + b"10-9/99\r\nContent-Length: 0\r\n\r\n",), 10, 15)
+
     def test_chunked_range_of_another_length(self):
         wire = b"HTTP/1.1 206 P\r\nContent-Range: bytes 10-14/99\r\n" + _TE
         self._code("http-short", (wire + b"3\r\nhel\r\n0\r\n\r\n",), 10, 15)

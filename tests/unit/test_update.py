@@ -83,6 +83,20 @@ class TestWhatIsThere(UpdateCase):
         self.installed()
         self.assertEqual(update.blobs, 3)
 
+    def test_one_misplaced_file_serves_two_places(self):
+        self.new["twin.mpy"] = self.new["node/main.mpy"]
+        self.publish(self.new)
+        self.files.data["/b/elsewhere"] = self.new["node/main.mpy"]
+        self.assertEqual(self.ends(REBOOT).blobs, 2)
+        self.installed()
+
+    def test_a_blob_that_was_unpacked_already(self):
+        name = self.blob("schema.cbor").rsplit("/", 1)[1][:16] + "~"
+        self.files.data["/b/schema.cbor"] = self.new["schema.cbor"]
+        self.files.data["/b/" + name] = b"left over"
+        self.assertEqual(self.ends(REBOOT).blobs, 2)
+        self.assertFalse("/b/" + name in self.files.data)
+
     def test_damaged_file_in_running_slot_is_downloaded(self):
         self.files.folders.add("/a/node")
         self.files.data["/a/node/main.mpy"] = self.new["node/main.mpy"][:-1] + b"!"
@@ -182,6 +196,23 @@ class TestResume(UpdateCase):
         self.ends(REBOOT)
         self.installed()
 
+    def test_resume_at_a_server_without_ranges(self):
+        path = self.blob("node/main.mpy")
+        self.files.data["/b/" + path.rsplit("/", 1)[1][:16] + "~"] = self.server.resources[path][
+            :4096
+        ]
+        self.server.ranges = False
+        self.ends(REBOOT)
+        self.installed()
+        asked = [span for asked, span in self.server.requests if asked == path]
+        self.assertEqual(asked, ["bytes=4096-8191"])  # once: what was there was passed over
+
+    def test_more_than_there_can_be(self):
+        path = self.blob("schema.cbor")
+        self.files.data["/b/" + path.rsplit("/", 1)[1][:16] + "~"] = bytes(100000)
+        self.ends(REBOOT)
+        self.installed()
+
     def test_parts_that_do_not_fit(self):
         path = self.blob("schema.cbor")
         self.files.data["/b/" + path.rsplit("/", 1)[1][:16] + "~"] = b"x" * 20
@@ -203,6 +234,8 @@ class TestHostile(UpdateCase):
 
     def test_another_blob(self):
         self._blob_answer(self._ok(stored(b"t" * 50)), "blob-hash")
+        asked = [path for path, _ in self.server.requests if path == self.blob("schema.cbor")]
+        self.assertEqual(len(asked), 1)  # nothing was resumed: another try would give the same
 
     def test_blob_that_is_short_or_long(self):
         self._blob_answer(self._ok(stored(b"s" * 49)), "blob-size")
@@ -212,6 +245,11 @@ class TestHostile(UpdateCase):
     def test_bomb(self):
         # 50 bytes are wanted; a stored block of 100 is the small cousin of 4 GB of zeros
         self._blob_answer(self._ok(stored(bytes(100))), "blob-size")
+        self.setUp()
+        self.new["schema.cbor"] = bytes(20000)
+        self.publish(self.new)
+        self._blob_answer(self._ok(stored(bytes(20060))), "blob-size")
+        self.assertLess(len(self.files.data["/b/schema.cbor"]), 20001)
 
     def test_truncated_blob(self):
         self._blob_answer(self._ok(stored(b"s" * 50)[:-10]), "blob-data")
@@ -265,6 +303,8 @@ class TestHostile(UpdateCase):
         self.ends(FAILED, "captive")
         self.setUp()
         self._blob_answer(html, "captive", FAILED)
+        name = self.blob("schema.cbor").rsplit("/", 1)[1][:16] + "~"
+        self.assertFalse("/b/" + name in self.files.data)  # the login page is not part of it
 
     def test_redirect(self):
         self.server.resources["/cdn/x"] = stored(b"s" * 50)
