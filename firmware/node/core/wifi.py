@@ -158,17 +158,14 @@ class WifiPolicy:
         """True between two rounds: a sleeping device should go back to sleep now."""
         return self._state == _S_WAITING
 
-    def stable(self, now_ms: int) -> bool:
-        """Up for long enough: nothing is left to decide until the link is lost."""
-        return self._state == _S_UP and now_ms - self._up_since_ms >= _STABLE_MS
-
     def memory(self) -> "tuple[Any, ...]":
         """What the next policy must know of this one, for `recall`."""
-        return self.cache, [network.penalty for network in self.networks]
+        return self.cache, self._rounds, [network.penalty for network in self.networks]
 
-    def recall(self, memory: "tuple[Any, ...]") -> None:
-        """Go on where another policy, over the same networks, was when it had become stable."""
-        self.cache, penalties = memory
+    def recall(self, memory: "tuple[Any, ...]", lasted_ms: int) -> None:
+        """Go on where another policy, over the same networks, was; the link then lasted so long."""
+        self.cache, rounds, penalties = memory
+        self._rounds = 0 if lasted_ms >= _STABLE_MS else rounds
         for network, penalty in zip(self.networks, penalties):
             network.penalty = penalty
 

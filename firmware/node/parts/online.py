@@ -16,7 +16,7 @@ def open_joining(node, memory):
     device = data.read_map(node.storage, _DEVICE)
     policy = wifi.WifiPolicy(wifi.networks_from(device.get("wifi", [])), node.ports.below)
     if memory is not None:
-        policy.recall(memory)
+        policy.recall(*memory)
     else:
         cached = data.read_map(node.storage, _ACCESS_POINT)
         policy.cache = (

@@ -137,7 +137,8 @@ class _Composer:
     def _network(self) -> None:
         node = self.node
         node.station = Station(self.device.get("country", ""), node.id)
-        node.radio = RadioWatch(node.station, (node.open_joining, modules.give_back))
+        joining = (node.open_joining, modules.give_back, node.log)
+        node.radio = RadioWatch(node.station, node.ticks.uptime_ms, joining)
         asking = (node.open_asking, modules.give_back)
         self.clock_watch = ClockWatch(node.radio, node.ticks.uptime_ms, asking)
 

@@ -6,7 +6,6 @@ from node.core import wifi
 from node.core.sntp import SntpError
 
 _POLL_MS = 100
-_UP_POLL_MS = 1000
 _SYNC_S = 6 * 3600
 _SYNC_RETRY_S = 30
 
@@ -35,21 +34,12 @@ class NetworkTask:
         return self.policy.up
 
     async def run(self, beat) -> None:
-        """Until the network is up and has proven stable: nothing is left to decide then."""
-        policy = self.policy
-        policy.start(self._uptime_ms())
-        was_up = False
-        while True:
+        """Until the network is up: nothing is left to decide then."""
+        self.policy.start(self._uptime_ms())
+        beat()
+        while not await self.pump(beat):
+            await asyncio.sleep_ms(_POLL_MS)
             beat()
-            await self._step(policy, beat)
-            if policy.up and not was_up:
-                self._joined(policy)
-            elif was_up and not policy.up:
-                self._log.warning("wifi: link lost")
-            was_up = policy.up
-            if policy.stable(self._uptime_ms()):
-                return
-            await asyncio.sleep_ms(_UP_POLL_MS if was_up else _POLL_MS)
 
     async def pump(self, beat) -> bool:
         """One step, for a caller with a loop of its own; whether the network is up."""

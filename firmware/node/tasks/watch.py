@@ -17,12 +17,13 @@ class RadioWatch:
 
     beat_ms = 30000
 
-    def __init__(self, station, joining) -> None:
+    def __init__(self, station, uptime_ms, joining) -> None:
         self.joins = self.losses = 0
+        self._uptime_ms = uptime_ms
         self._station = station
-        self._open, self._close = joining
+        self._open, self._close, self._log = joining
         self._joining = None
-        self._memory = None  # the policy's, between two joins
+        self._memory = None  # the policy's, between two joins, and how long the link lasted
 
     def online(self) -> bool:
         return self._station.joined() if self._joining is None else self._joining.up
@@ -32,16 +33,18 @@ class RadioWatch:
             joining = self._joining = self._open(self._memory)
             try:
                 await joining.run(beat)
-                self._memory = joining.policy.memory()
+                memory = joining.policy.memory()
             finally:
-                self.joins += joining.policy.joins
-                self.losses += joining.policy.losses
                 joining = self._joining = None
                 self._close()
+            self.joins += 1
+            joined_ms = self._uptime_ms()
             while self._station.joined():
                 beat()
                 await asyncio.sleep_ms(_POLL_MS)
+            self._memory = memory, self._uptime_ms() - joined_ms
             self.losses += 1
+            self._log.warning("wifi: link lost")
 
 
 class ClockWatch:
