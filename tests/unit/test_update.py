@@ -261,6 +261,18 @@ class TestHostile(UpdateCase):
         self._blob_answer(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100000, "http-body", FAILED)
         self.assertLess(max([len(data) for data in self.files.data.values()]), 10000)
 
+    def test_ranges_without_end(self):
+        def trick(server, fields, body):
+            start = int(fields["range"][6:].split("-")[0]) if "range" in fields else 0
+            head = "HTTP/1.1 206 P\r\nContent-Range: bytes {}-{}/*\r\nContent-Length: 4096\r\n\r\n"
+            if "range" not in fields:
+                head = "HTTP/1.1 200 OK\r\nContent-Length: 8000\r\n\r\n"
+                server.cut_after = 4096
+            return head.format(start, start + 4095).encode() + bytes(4096)
+
+        self.server.tricks[document_path(self.digest)] = trick
+        self.ends(FAILED, "http-body")
+
     def test_announces_too_much(self):
         self._blob_answer(
             b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", "http-body", FAILED

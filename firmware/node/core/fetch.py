@@ -127,6 +127,8 @@ class Exchange:
             view = view[cut:]
         if len(view):
             fetch.received += len(view)
+            if fetch.start + fetch.received > fetch.limit:  # in ranges of unknown total, say
+                raise HttpError("http-body")
             if fetch.sink is not None:
                 fetch.sink(view)
 

@@ -33,7 +33,7 @@ from micropython import const
 from node.core.fetch import Fetch
 from node.core.filetable import FileTable
 from node.core.staging import BLOCK, Staging, clear, kept_document
-from node.core.url import HttpError, join_url, split_url
+from node.core.url import HttpError, join_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,9 +98,7 @@ class Update:
         self._settled = b""  # the release for which the answer will not change until the next boot
         self.outcome = ""
         self.code = ""
-        self.frozen = (
-            False  # the head had expired: somebody, or an outage, keeps newer ones from us
-        )
+        self.frozen = False  # the head had expired: somebody or something keeps newer ones away
         self.fetched = 0  # bytes of bodies, all told
         self.blobs = 0  # blobs downloaded
 
@@ -335,9 +333,7 @@ class Update:
         origin = self._config.base_url + path
         fetch.url = origin
         redirects = tries = 0
-        left = 16 + 8 * (
-            fetch.limit // BLOCK
-        )  # requests: a server that answers byte by byte is not a server
+        left = 16 + 8 * (fetch.limit // BLOCK)  # requests: byte by byte is no way to answer
         while True:
             yield fetch
             left -= 1
@@ -390,8 +386,3 @@ _HOPELESS = ("http-body", "http-range", "http-syntax", "http-header", "http-url"
 
 def _name(pattern: str, digest: bytes) -> str:
     return pattern % hexlify(digest).decode()
-
-
-def check_url(url: str) -> None:
-    """Raises HttpError("http-url") for a base URL that cannot be used: at start, not at 3 a.m."""
-    split_url(url)
