@@ -4,9 +4,12 @@ import ast
 
 from outpost.build.shrink import shrink
 
+# What these examples are asked from outside.
+ASKED = frozenset(("answer", "f", "g", "_hook", "_made", "_imported", "total", "Box", "Child"))
+
 
 def one(source: str, **others: str) -> str:
-    return shrink({"m": source, **others})["m"]
+    return shrink({"m": source, **others}, ASKED)["m"]
 
 
 def run(source: str) -> dict:
@@ -66,7 +69,7 @@ def test_it_does_what_it_did() -> None:
 
 def test_private_names_are_shared_between_modules() -> None:
     one, two = "def f(self):\n    self._one = 1", "def g(self):\n    self._two = 2"
-    found = shrink({"m": one, "n": two})
+    found = shrink({"m": one, "n": two}, ASKED)
     assert "self._a = 1" in found["m"] and "self._a = 2" in found["n"]
 
 
@@ -108,6 +111,68 @@ def test_const_is_imported_only_where_it_is_called() -> None:
 
 
 def test_a_change_in_one_module_leaves_the_others_alone() -> None:
-    before = shrink({"m": EXAMPLE, "n": "def g(self):\n    self._two = 2"})
-    after = shrink({"m": EXAMPLE, "n": "def g(self, more):\n    self._two = self._six = more"})
+    before = shrink({"m": EXAMPLE, "n": "def g(self):\n    self._two = 2"}, ASKED)
+    more = "def g(self, more):\n    self._two = self._six = more"
+    after = shrink({"m": EXAMPLE, "n": more}, ASKED)
     assert before["m"] == after["m"] and before["n"] != after["n"]
+
+
+def test_what_nobody_names_is_left_out() -> None:
+    source = (
+        "class A:\n    def f(self):\n        return 1\n\n    @property\n    def idle(self):\n"
+        "        return _deep()\n\n    def named(self):\n        return 2\n\n"
+        "    def __len__(self):\n        return 3\n\n\ndef _deep():\n    return 4\n"
+    )
+    small = one(source, n="getattr(o, 'named')")
+    assert "idle" not in small and "property" not in small and small.count("\n") == 17
+    assert "named" in small and "__len__" in small and "def f" in small
+    assert "return 4" not in small  # its only caller is gone
+    kept = shrink({"m": source}, ASKED, frozenset({"m"}))["m"]
+    assert "idle" in kept and "return 4" in kept
+
+
+def test_a_function_alone_in_its_class_stays() -> None:
+    assert "def alone" in one("class A:\n    def alone(self):\n        return 1")
+
+
+CONSTANTS = """from micropython import const
+WIDE = const(7)
+HIGH = const(0x30)
+TEXT = const("t")
+_OWN = const(2)
+
+
+def g():
+    return WIDE + HIGH + _OWN
+"""
+
+
+def both(source: str) -> dict[str, str]:
+    return shrink({"a/m.py": CONSTANTS, "a/n.py": source}, ASKED)
+
+
+def test_constants_of_other_modules_are_put_in_place() -> None:
+    found = both("from a import m\n\n\ndef f(x):\n    return m.WIDE, x == m.HIGH")
+    assert "return 7, p0 == 48" in found["a/n.py"]
+    assert "_a = const(7)" in found["a/m.py"] and "_a + _b" in found["a/m.py"]  # folded there
+
+
+def test_an_import_of_constants_is_gone() -> None:
+    found = both("from a.m import WIDE, g\nfrom a.m import (\n    HIGH,\n)\nx = WIDE + HIGH + g()")
+    assert found["a/n.py"].split("\n") == ["from a.m import g", "", "", "", "x = 7 + 48 + g()"]
+    many = both("from a.m import (\n    WIDE,\n    g,\n)\nx = WIDE + g()")["a/n.py"]
+    assert many.split("\n") == ["from a.m import g", "", "", "", "x = 7 + g()"]
+
+
+def test_a_constant_that_is_reached_otherwise_stays() -> None:
+    for source in (
+        "from a import m\nx = getattr(m, 'WIDE')",
+        "import a.m\nx = a.m.WIDE",
+        "def f(box):\n    return box.WIDE",
+        "WIDE = 3\nx = WIDE",
+        "def f(WIDE):\n    return WIDE",
+    ):
+        found = both(source)
+        assert "\nWIDE = const(7)" in found["a/m.py"], source
+        assert "= 7" not in found["a/n.py"], source
+    assert "TEXT = const" in both("from a import m\nx = m.TEXT")["a/m.py"]

@@ -29,7 +29,7 @@ from loader import layout
 
 from outpost.boards import Board, load_board
 from outpost.build import compile as compiling
-from outpost.build import configure, sbom, shrink, volume
+from outpost.build import configure, edits, sbom, shrink, volume
 from outpost.build.product import Product, load_product
 from outpost.build.reach import ENTRY_POINTS, Tree, reachable
 from outpost.errors import OutpostError
@@ -148,7 +148,7 @@ def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> 
     data = configure.data_files(product, boards, tree)
     drivers = [f"node.drivers.{name}" for name in product.drivers]
     sources = reachable(tree, [*ENTRY_POINTS, *drivers], without=_never_asked_for(product, boards))
-    files = _compiled(sources)
+    files = _compiled(sources, options.firmware)
     files.update(data)
     files.update(others)
     return files
@@ -180,10 +180,14 @@ def _any_filter(product: Product, *keys: str) -> bool:
     return any(row.get(key) for row in product.filters.values() for key in keys)
 
 
-def _compiled(sources: dict[str, Path]) -> dict[str, bytes]:
+def _compiled(sources: dict[str, Path], firmware: Path) -> dict[str, bytes]:
     """The node's modules, made small for the chip's memory first."""
     try:
-        texts = shrink.shrink({name: path.read_text() for name, path in sources.items()})
+        texts = shrink.shrink(
+            {name: path.read_text() for name, path in sources.items()},
+            edits.words_of_files(firmware / "loader"),
+            frozenset(f"{module.replace('.', '/')}.py" for module in ENTRY_POINTS[1:]),
+        )
     except SyntaxError as error:
         message = f"{error.filename} does not compile: line {error.lineno}: {error.msg}"
         raise OutpostError("compile", message, f"correct {error.filename}") from None

@@ -1,55 +1,53 @@
 """Makes sources cheaper to keep in a chip's memory, without changing a line number.
 
 MicroPython keeps every distinct name of a program for ever: its letters, and a row in tables that
-double when they are full. Private names are therefore shared: `_storage` here and `_handlers`
-there both become `_a`. So are the names of parameters that no call gives by keyword; and what only
-a type checker or the compiler reads is left out (`if TYPE_CHECKING`, the import of `const`).
+double when they are full. So what nothing refers to is left out (`outpost.build.prune`), constants
+of other modules are put in place (`outpost.build.inline`), and private names are shared:
+`_storage` here and `_handlers` there both become `_a`. So are the names of parameters that no call
+gives by keyword. What only a type checker or the compiler reads goes as well (`if TYPE_CHECKING`,
+the import of `const`).
 
 Invariants: the result has the same lines, so a traceback still names the right one. A module's
-result depends on that module and on the set of names that others rely on, so that a change in one
-module does not rename things in all of them. A name that is used across modules, that the standard
-library might know, or that stands in a string (getattr), stays as it is.
+names depend on that module and on the set of names that others rely on, so that a change in one
+module does not rename things in all of them. A name that is used across modules, that the
+standard library might know, or that stands in a string (getattr), stays as it is; nothing is
+taken away from modules that the factory's scripts use (`entries`).
 """
 
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from outpost.build.edits import Edit, apply, lines_of, words_of_strings
+from outpost.build.inline import inline
+from outpost.build.prune import prune
+
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _GUARD = "TYPE_CHECKING"
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
-def shrink(sources: dict[str, str]) -> dict[str, str]:
-    """{path: source} for {path: source}: one program, as all of it will run together."""
+def shrink(
+    sources: dict[str, str],
+    theirs: frozenset[str] = frozenset(),
+    entries: frozenset[str] = frozenset(),
+) -> dict[str, str]:
+    """{path: source} for {path: source}: one program, as all of it will run together.
+
+    `theirs` are names of programs beside it that stay as they are (the loader).
+    """
+    for path, source in sources.items():
+        ast.parse(source, path)  # a mistake is shown where it was made
+    sources = inline(prune(sources, theirs, entries), entries)
     trees = {path: ast.parse(source, path) for path, source in sources.items()}
     kept = _shared_names(trees)
     return {path: _shrunk(sources[path], trees[path], kept) for path in sources}
 
 
-@dataclass(frozen=True)
-class _Edit:
-    """Replace `length` characters at `column` of `line` (from 1)."""
-
-    line: int
-    column: int
-    length: int
-    text: str
-
-
 def _shrunk(source: str, tree: ast.Module, kept: frozenset[str]) -> str:
-    blank = set(_type_checking_lines(tree)) | set(_const_import_lines(tree))
-    lines = ["" if n in blank else line for n, line in enumerate(source.split("\n"), 1)]
-    private = _private_map(tree, kept)
-    edits = {(e.line, e.column): e for e in _private_edits(tree, lines, private)}
-    edits.update({(e.line, e.column): e for e in _parameter_edits(tree, kept)})
-    for edit in sorted(edits.values(), key=lambda e: (e.line, e.column), reverse=True):
-        if edit.line in blank:
-            continue
-        text = lines[edit.line - 1].encode()  # ast counts bytes
-        text = text[: edit.column] + edit.text.encode() + text[edit.column + edit.length :]
-        lines[edit.line - 1] = text.decode()
-    return "\n".join(lines)
+    blank = {*_type_checking_lines(tree), *_const_import_lines(tree)}
+    private = _name_edits(tree, source.split("\n"), _private_map(tree, kept))
+    return apply(source, [*private, *_parameter_edits(tree, kept)], blank)
 
 
 # --- which names
@@ -66,7 +64,7 @@ def _shared_names(trees: dict[str, ast.Module]) -> frozenset[str]:
     relatives = _relatives(trees)
     for path, tree in trees.items():
         defined = _defined(tree)
-        kept.update(_words_of_strings(tree))
+        kept.update(words_of_strings(tree))
         kept.update(defined if path in relatives else ())
         for node in ast.walk(tree):
             if isinstance(node, ast.keyword) and node.arg:
@@ -74,19 +72,13 @@ def _shared_names(trees: dict[str, ast.Module]) -> frozenset[str]:
             elif isinstance(node, ast.ImportFrom | ast.Import):
                 kept.update(alias.asname or alias.name for alias in node.names)
                 kept.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.Attribute) and (
-                node.attr not in defined or not _is_self(node.value)
+            elif (
+                isinstance(node, ast.Attribute)
+                and is_private(node.attr)
+                and (node.attr not in defined or not _is_self(node.value))
             ):
                 kept.add(node.attr)
     return frozenset(kept)
-
-
-def _words_of_strings(tree: ast.Module) -> Iterator[str]:
-    """What getattr and the like may ask for; docstrings ask for nothing."""
-    prose = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and id(node) not in prose and type(node.value) is str:
-            yield from node.value.split()
 
 
 def _relatives(trees: dict[str, ast.Module]) -> set[str]:
@@ -160,26 +152,26 @@ def _short_names(start: str) -> Iterator[str]:
 # --- where they stand
 
 
-def _private_edits(tree: ast.Module, lines: list[str], names: dict[str, str]) -> Iterator[_Edit]:
+def _name_edits(tree: ast.Module, lines: list[str], names: dict[str, str]) -> Iterator[Edit]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in names:
-            yield _Edit(node.lineno, node.col_offset, len(node.id), names[node.id])
+            yield Edit(node.lineno, node.col_offset, len(node.id), names[node.id])
         elif isinstance(node, ast.Attribute) and node.attr in names:
             assert node.end_lineno and node.end_col_offset is not None
             column = node.end_col_offset - len(node.attr)
-            yield _Edit(node.end_lineno, column, len(node.attr), names[node.attr])
+            yield Edit(node.end_lineno, column, len(node.attr), names[node.attr])
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             if node.name in names:
                 text = lines[node.lineno - 1]
                 column = len(text[: text.index(node.name, node.col_offset)].encode())
-                yield _Edit(node.lineno, column, len(node.name), names[node.name])
+                yield Edit(node.lineno, column, len(node.name), names[node.name])
         elif isinstance(node, ast.Global | ast.Nonlocal) and set(node.names) & set(names):
             text = lines[node.lineno - 1][node.col_offset :]
             new = text.split(" ", 1)[0] + " " + ", ".join(names.get(n, n) for n in node.names)
-            yield _Edit(node.lineno, node.col_offset, len(text.encode()), new)
+            yield Edit(node.lineno, node.col_offset, len(text.encode()), new)
 
 
-def _parameter_edits(tree: ast.Module, kept: frozenset[str]) -> Iterator[_Edit]:
+def _parameter_edits(tree: ast.Module, kept: frozenset[str]) -> Iterator[Edit]:
     """Parameters by their place: p0, p1, ...; an inner function counts on from the outer one."""
     taken = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     taken |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
@@ -207,7 +199,7 @@ class _Parameters:
     prefix: str
     kept: frozenset[str]
 
-    def of_function(self, node: ast.AST, outer: dict[str, str]) -> Iterator[_Edit]:
+    def of_function(self, node: ast.AST, outer: dict[str, str]) -> Iterator[Edit]:
         assert isinstance(node, _FUNCTIONS)
         for default in [*node.args.defaults, *getattr(node, "decorator_list", [])]:
             yield from self.uses(default, outer)
@@ -222,16 +214,16 @@ class _Parameters:
             name = argument.arg
             if name != "self" and name not in self.kept and name not in strange:
                 names[name] = f"{self.prefix}{place}"
-                yield _Edit(argument.lineno, argument.col_offset, len(name), names[name])
+                yield Edit(argument.lineno, argument.col_offset, len(name), names[name])
         for statement in body:
             yield from self.uses(statement, names)
 
-    def uses(self, node: ast.AST, names: dict[str, str]) -> Iterator[_Edit]:
+    def uses(self, node: ast.AST, names: dict[str, str]) -> Iterator[Edit]:
         if isinstance(node, _FUNCTIONS):
             yield from self.of_function(node, names)
             return
         if isinstance(node, ast.Name) and node.id in names:
-            yield _Edit(node.lineno, node.col_offset, len(node.id), names[node.id])
+            yield Edit(node.lineno, node.col_offset, len(node.id), names[node.id])
         for field, value in ast.iter_fields(node):
             if field in ("annotation", "returns"):
                 continue  # not evaluated, not compiled
@@ -264,7 +256,7 @@ def _type_checking_lines(tree: ast.Module) -> Iterator[int]:
         guard = guard and node.test.id == _GUARD and not node.orelse  # type: ignore[attr-defined]
         flag = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == _GUARD
         if guard or flag:
-            yield from range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            yield from lines_of(node)
 
 
 def _const_import_lines(tree: ast.Module) -> Iterator[int]:
@@ -282,4 +274,4 @@ def _const_import_lines(tree: ast.Module) -> Iterator[int]:
         return
     for node in tree.body:
         if ast.unparse(node) == "from micropython import const":
-            yield from range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            yield from lines_of(node)

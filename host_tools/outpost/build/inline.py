@@ -1,0 +1,139 @@
+"""Puts the value of a public constant where other modules name it, so that no name is left of it.
+
+The compiler folds `const()` inside a module; across modules each constant is a row in a
+dictionary, a name in the interpreter's tables, and a look-up. A constant is `NAME = const(<int>)`
+at the head of a module; afterwards it is private there, and the compiler drops it.
+"""
+
+import ast
+from collections.abc import Iterator
+
+from outpost.build.edits import Edit, apply, lines_of, replace_node, words_of_strings
+
+
+def inline(sources: dict[str, str], entries: frozenset[str]) -> dict[str, str]:
+    """{path: source} with constants in place; those of `entries` keep their names."""
+    trees = {path: ast.parse(source, path) for path, source in sources.items()}
+    known = {path: _constants(tree) for path, tree in trees.items() if path not in entries}
+    kept = {word for tree in trees.values() for word in words_of_strings(tree)}
+    homes: dict[str, set[str]] = {}
+    for path, values in known.items():
+        for name in values:
+            homes.setdefault(name, set()).add(path)
+    uses = {path: _Uses(tree, path, known) for path, tree in trees.items()}
+    kept |= {name for use in uses.values() for name in use.unclear}
+    return {
+        path: apply(sources[path], uses[path].edits(kept), uses[path].blank(kept))
+        for path in sources
+    }
+
+
+def _constants(tree: ast.Module) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name, value = node.targets[0].id, _value(node.value)
+            if value is not None and not name.startswith("_") and len(node.targets) == 1:
+                found[name] = value
+    return found
+
+
+def _value(node: ast.expr) -> int | None:
+    if not isinstance(node, ast.Call) or ast.unparse(node.func) != "const":
+        return None
+    try:
+        value = ast.literal_eval(node.args[0])
+    except ValueError:
+        return None
+    return value if type(value) is int and value >= 0 else None
+
+
+class _Uses:
+    """How one module uses constants: its own, and those of modules it imports."""
+
+    def __init__(self, tree: ast.Module, path: str, known: dict[str, dict[str, int]]) -> None:
+        self._tree = tree
+        self._own = known.get(path, {})
+        self._known = known
+        self._modules: dict[str, str] = {}  # name here -> path
+        self._names: dict[str, tuple[str, int]] = {}  # name here -> (its own name, value)
+        self._imports: list[ast.ImportFrom] = []
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                self._import(node, node.module.replace(".", "/"))
+        self.unclear = set(self._find_unclear())
+
+    def _import(self, node: ast.ImportFrom, folder: str) -> None:
+        values = self._known.get(folder + ".py", {})
+        for alias in node.names:
+            name = alias.asname or alias.name
+            if f"{folder}/{alias.name}.py" in self._known:
+                self._modules[name] = f"{folder}/{alias.name}.py"
+            elif alias.name in values:
+                self._names[name] = (alias.name, values[alias.name])
+                if node not in self._imports:
+                    self._imports.append(node)
+
+    def _of_module(self, node: ast.AST) -> tuple[str, int] | None:
+        """(name, value) when `node` is module.NAME."""
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            path = self._modules.get(node.value.id)
+            if path is not None and node.attr in self._known.get(path, {}):
+                return node.attr, self._known[path][node.attr]
+        return None
+
+    def _find_unclear(self) -> Iterator[str]:
+        """Names of constants that this module reaches in a way that cannot be followed."""
+        every = {name for values in self._known.values() for name in values}
+        bound = set(_stored(self._tree)) - set(self._own)
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Attribute) and node.attr in every:
+                if self._of_module(node) is None or not isinstance(node.ctx, ast.Load):
+                    yield node.attr
+            elif isinstance(node, ast.Name) and node.id in bound and node.id in every:
+                yield node.id
+            elif isinstance(node, ast.arg | ast.keyword) and node.arg in every:
+                yield node.arg
+
+    def edits(self, kept: set[str]) -> Iterator[Edit]:
+        for node in ast.walk(self._tree):
+            found = self._of_module(node)
+            if found is not None and found[0] not in kept:
+                assert isinstance(node, ast.Attribute)
+                yield replace_node(node, str(found[1]))
+            elif isinstance(node, ast.Name) and node.id in self._names:
+                name, value = self._names[node.id]
+                if name not in kept:
+                    yield replace_node(node, str(value))
+            elif isinstance(node, ast.Name) and node.id in self._own and node.id not in kept:
+                yield Edit(node.lineno, node.col_offset, 0, "_")
+        for statement in self._imports:
+            left = [a for a in statement.names if not self._gone(a, kept)]
+            if left and len(left) < len(statement.names):
+                names = ", ".join(ast.unparse(alias) for alias in left)
+                text = f"from {statement.module} import {names}"
+                first = statement.end_col_offset if _one_line(statement) else None
+                length = (first or 10**6) - statement.col_offset
+                yield Edit(statement.lineno, statement.col_offset, length, text)
+
+    def blank(self, kept: set[str]) -> Iterator[int]:
+        """The lines of imports that are not needed any more, or were put into their first line."""
+        for statement in self._imports:
+            gone = [alias for alias in statement.names if self._gone(alias, kept)]
+            if len(gone) == len(statement.names):
+                yield from lines_of(statement)
+            elif gone and not _one_line(statement):
+                yield from list(lines_of(statement))[1:]
+
+    def _gone(self, alias: ast.alias, kept: set[str]) -> bool:
+        return (alias.asname or alias.name) in self._names and alias.name not in kept
+
+
+def _stored(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            yield node.id
+
+
+def _one_line(node: ast.stmt) -> bool:
+    return node.lineno == node.end_lineno
