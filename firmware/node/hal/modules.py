@@ -40,17 +40,17 @@ def give_back() -> None:
         return
     for name in list(sys.modules):
         if name not in _kept:
-            _drop(name)
+            drop(name)
     gc.collect()
 
 
 def forget_verifier() -> None:
     """Drop the loader's modules that verify; its methods load them again."""
     for name in ("loader.slots", "loader.trust"):
-        _drop(name)
+        drop(name)
 
 
-def _drop(name: str) -> None:
+def drop(name: str) -> None:
     """Take one module out of sys.modules and out of its package."""
     sys.modules.pop(name, None)
     package, _, leaf = name.rpartition(".")

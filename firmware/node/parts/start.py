@@ -149,6 +149,7 @@ class _Composer:
         options.will = ("v1/%s/up/status" % node.id, cbor.encode({"on": False}), 1, True)
         feed = node.boot.watchdog.feed if node.boot.watchdog is not None else None
         node.ports = link.Ports(node.tls, feed, node.radio.online)
+        node.ports.forget = modules.drop
         config = ConnectionConfig(broker["host"], broker["port"], options)
         node.connection = Connection(config, node.ports, node.log)
         interval_s = self.desired.get("heartbeat_s", self.config.heartbeat_s)

@@ -62,6 +62,8 @@ class Connection:
         self._topics: dict = {}
         self._handlers: dict = {}
         self._asked = False
+        self.oversized = 0
+        self._forget = getattr(ports, "forget", None)  # frees a module that rests, by its name
         self._sources: list = []
         self._received = bytearray(_RECEIVE_BYTES)
         self._backoff = Backoff(
@@ -215,7 +217,11 @@ class Connection:
         counters["resent"] = session.resent
         counters["strays"] = session.strays
         if session.inbound is not None:
-            counters["oversized"] = session.inbound.oversized
+            counters["oversized"] = self.oversized + session.inbound.oversized
+            if self._forget is not None and session.inbound.resting():
+                self.oversized += session.inbound.oversized
+                session.inbound = None
+                self._forget("node.core.mqtt.inbound")
 
     async def _tend(self, beat) -> None:
         while self._error is None:

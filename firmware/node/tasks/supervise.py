@@ -39,7 +39,7 @@ class Supervisor:
         self._log = log
         self._wdt = wdt
         self._entries: list = []
-        self._stop = asyncio.Event()
+        self._stopping = False
         self._fatal: Exception | None = None
         self.restarts = 0
 
@@ -49,7 +49,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Make `run` return: a planned end (reset, sleep)."""
-        self._stop.set()
+        self._stopping = True
 
     def late(self) -> str | None:
         """The name of a task whose heartbeat is overdue, or None."""
@@ -73,7 +73,7 @@ class Supervisor:
 
     async def _watch(self) -> None:
         said = None
-        while not self._stop.is_set() and self._fatal is None:
+        while not self._stopping and self._fatal is None:
             late = self.late()
             if late is None:
                 if self._wdt is not None:

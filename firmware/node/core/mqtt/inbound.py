@@ -39,6 +39,10 @@ class Inbound:
         self._reply = self.topic = self.payload = b""
         self._asked_ms = -1
 
+    def resting(self) -> bool:
+        """Nothing is asked, owed or half done: this object can be replaced by a new one."""
+        return not (self.waiting or self._reply or self._held or self.payload)
+
     def asked_ms(self, now: int) -> int:
         if self._asked_ms < 0:
             self._asked_ms = now
