@@ -186,6 +186,19 @@ class Usb:
 
 
 @dataclass(frozen=True)
+class Ethernet:
+    """A wired network instead of Wi-Fi. `kind`: empty for none, "w5500" for that chip on SPI, and
+    "present" for a network that is there before the program starts: a plain socket."""
+
+    kind: str = ""
+    bus: str = ""
+    cs: int = 0
+    reset: int = -1
+    interrupt: int = -1
+    mhz: int = 20
+
+
+@dataclass(frozen=True)
 class Board:
     name: str
     title: str
@@ -198,6 +211,7 @@ class Board:
     flash_bytes: int = _between(65536, 1 << 30)
     partitions: tuple[Partition, ...] = ()
     pins: Mapping[str, int] = field(default_factory=dict)
+    ethernet: Ethernet = field(default_factory=Ethernet)
 
 
 def boards_dir() -> Path:
@@ -336,6 +350,7 @@ def _check_board(board: Board, path: Path) -> None:
         raise _bad(path, "filesystem.bytes", "is no whole number of blocks", "round it down")
     if filesystem.offset + filesystem.bytes > board.flash_bytes:
         raise _bad(path, "filesystem", "ends behind the flash", "correct offset or bytes")
+    _check_ethernet(board, path)
     end = 0
     for part in sorted(board.partitions, key=lambda entry: entry.offset):
         if part.offset < end:
@@ -343,3 +358,16 @@ def _check_board(board: Board, path: Path) -> None:
         end = part.offset + part.bytes
     if end > board.flash_bytes:
         raise _bad(path, "partitions", "end behind the flash", "correct their offsets")
+
+
+def _check_ethernet(board: Board, path: Path) -> None:
+    wire, chip = board.ethernet, board.chip
+    if wire.kind not in ("", "w5500", "present"):
+        raise _bad(path, "ethernet.kind", f"is {wire.kind!r}", 'write "w5500" or "present"')
+    if wire.kind == "w5500" and not (wire.bus[:3] == "spi" and wire.bus in chip.buses):
+        known = ", ".join(name for name in chip.buses if name[:3] == "spi")
+        raise _bad(path, "ethernet.bus", f"is {wire.bus!r}", f"use one of {known}")
+    needed = {"esp32": ("interrupt", wire.interrupt), "rp2": ("reset", wire.reset)}[chip.port]
+    if wire.kind == "w5500" and needed[1] < 0:
+        why = f"is missing, and the {chip.port} port does without it in no build"
+        raise _bad(path, f"ethernet.{needed[0]}", why, "add its pin")

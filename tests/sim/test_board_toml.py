@@ -8,7 +8,13 @@ from outpost.errors import OutpostError
 
 
 def test_every_board_loads_and_has_its_stock_geometry():
-    assert board_names() == ["esp32_generic", "esp32_generic_ota", "rpi_pico_w"]
+    assert board_names() == [
+        "esp32_generic",
+        "esp32_generic_ota",
+        "esp32_w5500",
+        "rpi_pico_w",
+        "w5500_evb_pico",
+    ]
     found = {name: load_board(name) for name in board_names()}
     assert found["rpi_pico_w"].filesystem.block_count == 212
     assert found["rpi_pico_w"].filesystem.prog_bytes == 256

@@ -20,12 +20,12 @@ _REMEMBERED = const(4)
 class Resolver:
     """`servers()` gives the addresses of DNS servers, such as the one DHCP named. The last good
     address of a host is used again when no server answers: brokers seldom move, and DNS is down
-    more often than they do."""
+    more often than they do. `known` keeps them for the next Resolver."""
 
-    def __init__(self, servers, port: int = 53) -> None:
+    def __init__(self, servers, port: int = 53, known=None) -> None:
         self._servers = servers
         self._port = port
-        self._known: dict = {}
+        self._known: dict = {} if known is None else known
         self.stale = 0  # answers from memory
 
     async def resolve(self, host: str, timeout_ms: int) -> str:

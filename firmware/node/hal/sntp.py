@@ -6,17 +6,24 @@ import socket
 import time
 
 from node.core import sntp
+from node.core.errors import LinkError
 
 _TIMEOUT_MS = 3000
 _POLL_MS = 20
 
 
-async def query(host: str, port: int = 123) -> int:
+async def query(host: str, port: int = 123, resolve=None) -> int:
     """Ask `host` for the time. Returns Unix ms at the moment of return.
 
     Raises OSError (no route, no answer) or `core.sntp.SntpError` (an answer that is refused).
-    Half the round trip is added: on a symmetric path that is the server's present.
+    Half the round trip is added: on a symmetric path that is the server's present. `resolve` as
+    for hal.link: the chip's own resolver blocks.
     """
+    if resolve is not None and not host.replace(".", "").isdigit():
+        try:
+            host = await resolve(host, 2 * _TIMEOUT_MS)
+        except LinkError:
+            raise OSError(-2)
     address = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)[0][-1]
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:

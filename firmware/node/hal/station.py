@@ -14,7 +14,7 @@ class Station:
         self._hostname = hostname
         self._wlan = None
 
-    def wlan(self):
+    def nic(self):
         """The interface, made when first asked for."""
         if self._wlan is None:
             if self._country:

@@ -14,16 +14,20 @@ _FAILED = (-1, 200, 203, 204, 205)
 
 
 class Radio:
-    """The interface, with what is needed to join a network; `station` when there is one already."""
+    """The interface, with what is needed to join a network; `station` when there is one already.
 
-    def __init__(self, country: str = "", hostname: str = "", station=None) -> None:
+    `power_save` is "none", "performance" or "powersave"; the port's own choice when empty.
+    """
+
+    def __init__(self, country="", hostname="", station=None, power_save: str = "") -> None:
         self._station = station or Station(country, hostname)
+        self._power_save = power_save
         self.rssi = self._station.rssi
         self.off = self._station.off
 
     def apply(self, action: str, argument):
         """Do what the policy asked; a scan returns (ssid, bssid, channel, rssi) rows."""
-        wlan = self._station.wlan()
+        wlan = self._station.nic()
         if action == wifi.SCAN:
             wlan.active(True)
             return [(_text(r[0]), r[1], r[2], r[3]) for r in wlan.scan()]
@@ -36,19 +40,26 @@ class Radio:
     def _join(self, wlan, join) -> None:
         wlan.active(True)
         self._station.leave()
-        if join.network.static:
-            wlan.ifconfig(join.network.static)
-        # RP2's connect() takes a BSSID, ESP32's too; a channel only where the port has it.
-        if join.bssid:
-            wlan.connect(join.network.ssid, join.network.psk or None, bssid=join.bssid)
-        else:
-            wlan.connect(join.network.ssid, join.network.psk or None)
+        if self._power_save:
+            wlan.config(pm=getattr(wlan, "PM_" + self._power_save.upper()))
+        network = join.network
+        # "dhcp" also takes back the address of the network before
+        wlan.ifconfig(network.static or "dhcp")
+        if not join.bssid:
+            wlan.connect(network.ssid, network.psk or None)
+            return
+        try:
+            wlan.connect(
+                network.ssid, network.psk or None, bssid=join.bssid, channel=join.channel
+            )
+        except TypeError:  # ESP32's driver takes no channel
+            wlan.connect(network.ssid, network.psk or None, bssid=join.bssid)
 
     def status(self) -> int:
         """The link, in the policy's terms."""
         if self._station.joined():
             return wifi.UP
-        code = self._station.wlan().status()
+        code = self._station.nic().status()
         if code in _NO_NETWORK:
             return wifi.NO_NETWORK
         if code in _WRONG_PASSWORD:

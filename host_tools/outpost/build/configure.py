@@ -140,6 +140,7 @@ def product_map(product: Product, channels: Mapping[str, Channels]) -> dict[str,
     """What product.cbor holds: see node/core/config.py."""
     scales = {f"{name}_{row[0]}": row[2] for name, rows in channels.items() for row in rows}
     tables = {name: table for name, table in product.tables.items() if name != "health"}
+    tables["mqtt"] = {"version": 5 if tables["mqtt"]["version"] == "5" else 4}
     return {
         "product": product.name,
         **tables,
@@ -196,6 +197,22 @@ def _filter(
     return out
 
 
+def _ethernet(board: Board) -> dict[str, Any]:
+    """What node/hal/ethernet.py takes: numbers only."""
+    wire = board.ethernet
+    if wire.kind != "w5500":
+        return {"kind": wire.kind}
+    return {
+        "kind": wire.kind,
+        "spi": int(wire.bus[3:]),
+        "pins": list(board.chip.buses[wire.bus]),
+        "hz": wire.mhz * 1_000_000,
+        "cs": wire.cs,
+        "rst": wire.reset,
+        "int": wire.interrupt,
+    }
+
+
 def watchdog_ms(board: Board) -> int:
     """The period the loader arms the watchdog with."""
     return min(_WATCHDOG_MS, board.chip.wdt.max_ms or _WATCHDOG_MS)
@@ -211,6 +228,7 @@ def board_map(board: Board) -> dict[str, Any]:
         "board": board.name,
         "chip": chip.name,
         "port": chip.port,
+        **({"ethernet": _ethernet(board)} if board.ethernet.kind else {}),
         "buses": {name: list(pins) for name, pins in chip.buses.items()},
         "pins": dict(board.pins),
         "watchdog_ms": watchdog_ms(board),

@@ -32,6 +32,7 @@ def describe(board: Board, folder: Path, flash_path: Path, uid: str) -> dict[str
         },
         "wdt": asdict(chip.wdt),
         "radio": asdict(chip.radio),
+        "ethernet": asdict(board.ethernet) if board.ethernet.kind else None,
         "load_us_per_kib": chip.work.load_us_per_kib,
         "handshake_ms": chip.work.handshake_ms,
         "quirks": asdict(chip.quirks),

@@ -1,6 +1,7 @@
-"""`network`: WLAN as station (and an access point that only says it is up), country, hostname."""
+"""`network`: WLAN as station (and an access point that only says it is up), country, hostname, and
+the two ways to a W5500: WIZNET5K of the rp2 builds for boards with one, LAN of every ESP32."""
 
-from . import power, radio
+from . import power, radio, world
 
 STA_IF = 0
 AP_IF = 1
@@ -43,6 +44,12 @@ def power_up():
     globals()["STAT_BEACON_TIMEOUT" if codes is _ESP32 else "STAT_CONNECT_FAIL"] = codes[
         radio.FAILED
     ]
+    if codes is _ESP32:
+        globals()["LAN"] = _Lan
+        globals()["PHY_W5500"] = 103
+    elif power.board["ethernet"]:  # W5500_EVB_PICO and its like have no radio
+        globals()["WIZNET5K"] = _Wiznet5k
+        del globals()["WLAN"]
 
 
 def hostname(name=None):
@@ -67,7 +74,48 @@ def ipconfig(*args, **options):
     return None
 
 
-class WLAN:
+class _Interface:
+    """What all have in common: an address, given or fixed."""
+
+    def ifconfig(self, config=None):
+        if config is not None:
+            radio.static_ip = None if config == "dhcp" else tuple(config)
+            return None
+        if radio.static_ip:
+            return radio.static_ip
+        if not self.isconnected():
+            return ("0.0.0.0",) * 4
+        return ("192.168.4.%d" % (2 + power.board["lease"]), "255.255.255.0") + (
+            "192.168.4.1",
+        ) * 2
+
+    def ipconfig(self, name=None, **options):
+        if name is None:
+            self._ip_options(options)
+            return None
+        address = self.ifconfig()
+        return {
+            "addr4": address[:2],
+            "gw4": address[2],
+            "dhcp4": radio.static_ip is None,
+            "has_dhcp4": radio.static_ip is None and self.isconnected(),
+        }[name]
+
+    def _ip_options(self, options):
+        if options.get("dhcp4"):
+            radio.static_ip = None
+        if "addr4" in options:
+            address = options["addr4"]
+            if isinstance(address, str):
+                address = (address.split("/")[0], "255.255.255.0")
+            gateway = options.get("gw4", "192.168.4.1")
+            radio.static_ip = (address[0], address[1], gateway, gateway)
+        elif "gw4" in options and radio.static_ip:
+            old = radio.static_ip
+            radio.static_ip = (old[0], old[1], options["gw4"], old[3])
+
+
+class WLAN(_Interface):
     IF_STA = 0
     IF_AP = 1
     PM_NONE = 0
@@ -94,7 +142,9 @@ class WLAN:
     def deinit(self):
         self.active(False)
 
-    def connect(self, ssid=None, key=None, *, bssid=None):
+    def connect(self, ssid=None, key=None, *, bssid=None, channel=None):
+        if channel is not None and _on_esp32():
+            raise TypeError("extra keyword arguments given")
         if radio.state == radio.OFF:
             raise OSError("WiFi Not Started") if _on_esp32() else OSError(1)
         radio.update()
@@ -137,43 +187,6 @@ class WLAN:
             )
         return found
 
-    def ifconfig(self, config=None):
-        if config is not None:
-            radio.static_ip = None if config == "dhcp" else tuple(config)
-            return None
-        if radio.static_ip:
-            return radio.static_ip
-        if not self.isconnected():
-            return ("0.0.0.0",) * 4
-        return ("192.168.4.%d" % (2 + power.board["lease"]), "255.255.255.0") + (
-            "192.168.4.1",
-        ) * 2
-
-    def ipconfig(self, name=None, **options):
-        if name is None:
-            self._ip_options(options)
-            return None
-        address = self.ifconfig()
-        return {
-            "addr4": address[:2],
-            "gw4": address[2],
-            "dhcp4": radio.static_ip is None,
-            "has_dhcp4": radio.static_ip is None and self.isconnected(),
-        }[name]
-
-    def _ip_options(self, options):
-        if options.get("dhcp4"):
-            radio.static_ip = None
-        if "addr4" in options:
-            address = options["addr4"]
-            if isinstance(address, str):
-                address = (address.split("/")[0], "255.255.255.0")
-            gateway = options.get("gw4", "192.168.4.1")
-            radio.static_ip = (address[0], address[1], gateway, gateway)
-        elif "gw4" in options and radio.static_ip:
-            old = radio.static_ip
-            radio.static_ip = (old[0], old[1], options["gw4"], old[3])
-
     def config(self, *names, **options):
         if not names:
             _options.update(options)
@@ -193,6 +206,57 @@ class WLAN:
         if name not in _options:
             raise ValueError("unknown config param")
         return _options[name]
+
+
+class _Wired(_Interface):
+    """The chip is where the board's data says, or the driver does not find it."""
+
+    def _solder(self, pins):
+        """`pins` by their names in the board's data; None: not given."""
+        wire = power.board["ethernet"]
+        for name, pin in pins:
+            number = None if pin is None else getattr(pin, "id", pin)
+            if not wire or number is not None and number != wire[name]:
+                raise OSError("no W5500 answers: " + name)
+
+    def active(self, on=None):
+        if on is None:
+            return radio.state != radio.OFF
+        if on and radio.state == radio.OFF:
+            radio.plug_in()
+        elif not on:
+            radio.activate(False)
+        return None
+
+    def isconnected(self):
+        return radio.linked()
+
+    def config(self, name):
+        if name != "mac":
+            raise ValueError("unknown config param")
+        return _mac()
+
+
+class _Wiznet5k(_Wired):
+    """extmod/network_wiznet5k.c: WIZNET5K(spi, cs, rst[, intn])."""
+
+    def __init__(self, spi, cs, rst, intn=None):
+        self._solder((("cs", cs), ("reset", rst), ("interrupt", intn)))
+
+    def status(self):
+        return (2 if radio.state != radio.OFF else 1) if world.get("eth.up", 1) else 0
+
+
+class _Lan(_Wired):
+    """ports/esp32/network_lan.c, with an SPI Ethernet chip; the interrupt pin is required."""
+
+    def __init__(self, id=0, *, phy_type, phy_addr, spi=None, cs=None, int=None, reset=None):
+        if spi is None or phy_type != 103 or int is None:
+            raise OSError("esp_eth_driver_install failed with invalid argument")
+        self._solder((("cs", cs), ("interrupt", int), ("reset", reset)))
+
+    def status(self):
+        return 5 if self.isconnected() else 2  # ETH_GOT_IP, ETH_CONNECTED
 
 
 def _on_esp32():

@@ -8,7 +8,7 @@ is done by `waiting`, on virtual time, where the watchdog and the radio keep run
 import io
 import socket as _host
 
-from . import clock, libc, ntp, power, radio, shared, waiting, world
+from . import clock, libc, names, ntp, power, radio, shared, waiting, world
 from .m_errno import native
 
 AF_INET = 2
@@ -246,6 +246,10 @@ class socket(io.IOBase):
             return len(data)
         if ntp.serves(address[1]):
             self._packets = [(ntp.answer(data), address)]
+            return len(data)
+        if names.serves(address):
+            reply = names.answer(bytes(data))
+            self._packets = [(reply, address)] if reply else None
             return len(data)
         return self._host.sendto(data, _host_address(address))
 

@@ -1,8 +1,10 @@
-"""The Wi-Fi link: access points in reach, joining, losing, and what that does to sockets.
+"""The link, Wi-Fi or wired: what is in reach, joining, losing, and what that does to sockets.
 
 The runner describes networks once; signal and outages are world values it changes while the board
 runs: "wifi.up" (all networks), "wifi.<n>.up", "wifi.<n>.rssi_dbm", "wifi.join_ms", "net.up" (what
-lies behind the access point), "dns.up", "ntp.up".
+lies behind the access point), "dns.up", "ntp.up". Of a board with Ethernet "eth.up" says whether
+the cable is plugged in; the rest of a link is the same, so it is the same code: `WIRE` stands for
+an access point that needs no key.
 
 A lost link does not close sockets, exactly as on a chip: their bytes go nowhere until it is back.
 `Holes` does that to the host's descriptors.
@@ -14,6 +16,7 @@ OFF, IDLE, CONNECTING, JOINED, NO_AP, WRONG_KEY, FAILED = range(7)
 _TICK_MS = 250
 _RETRY_MS = 3000
 _SEEN_MS = 2000  # beacons missed before a station notices
+WIRE = -1
 
 state = OFF
 point = None  # index of the access point joined
@@ -43,6 +46,8 @@ def rssi(index):
 
 
 def _in_reach(index):
+    if index == WIRE:
+        return bool(world.get("eth.up", 1))
     if not world.get("wifi.up", 1) or not world.get(_up_keys[index], 1):
         return False
     return rssi(index) >= power.board["radio"]["sensitivity_dbm"]
@@ -66,6 +71,18 @@ def activate(on):
         _set(OFF)
 
 
+def plug_in():
+    """The driver of a wired interface starts: link, then an address."""
+    activate(True)
+    connect(WIRE, "", None)
+
+
+def linked():
+    """A wired interface notices its cable at once, and keeps its address without it."""
+    update()
+    return state == JOINED and _in_reach(point)
+
+
 def connect(ssid, key, bssid):
     global _wanted
     _wanted = (ssid, key, bssid)
@@ -86,7 +103,7 @@ def update():
     if state == CONNECTING and now >= _due_ms:
         _finish()
     elif state == JOINED:
-        if _in_reach(point):
+        if point == WIRE or _in_reach(point):
             _lost_ms = -1
         elif _lost_ms < 0:
             _lost_ms = now
@@ -123,13 +140,15 @@ def _begin():
         if _wanted[2]:
             wait = wait * 2 // 3  # no scan over all channels
         index = _find()
-        if index is not None and rssi(index) < -70:
+        if index is not None and index != WIRE and rssi(index) < -70:
             wait += wait * (-70 - rssi(index)) // 10  # retries
     _due_ms = clock.now_ms() + wait
     _set(CONNECTING)
 
 
 def _find():
+    if _wanted[0] == WIRE:
+        return WIRE if _in_reach(WIRE) else None
     best = None
     for index, entry in enumerate(_points()):
         if entry["ssid"] != _wanted[0] or not _in_reach(index):
@@ -146,8 +165,8 @@ def _finish():
     found = _find()
     _due_ms = clock.now_ms() + _RETRY_MS
     if found is None:
-        _set(NO_AP)
-    elif _points()[found]["psk"] != (_wanted[1] or ""):
+        _set(CONNECTING if _wanted[0] == WIRE else NO_AP)
+    elif found != WIRE and _points()[found]["psk"] != (_wanted[1] or ""):
         _set(WRONG_KEY)
     else:
         point = found
