@@ -33,6 +33,12 @@ def _open_asking(node):
     return online.open_asking(node)
 
 
+def _open_resolver(node):
+    from node.parts import online
+
+    return online.open_resolver(node)
+
+
 class Call:
     """One connection."""
 
@@ -44,6 +50,7 @@ class Call:
         self.ticks = wake.ticks
         self.log = wake.log
         self.gate_memory = None
+        self.addresses: dict = {}
         self.device = data.read_map(self.storage, _DEVICE)
         self.id = self.device["id"]
         self.reset_reason = ""
@@ -98,6 +105,15 @@ class Call:
             asking = None
             modules.give_back()
 
+    async def resolve(self, host: str, timeout_ms: int) -> str:
+        """An address, within a deadline (hal.resolve)."""
+        resolver = modules.borrow(_open_resolver, self)
+        try:
+            return await resolver.resolve(host, timeout_ms)
+        finally:
+            resolver = None
+            modules.give_back()
+
     async def _talk(self, budget) -> bool:
         if not self.clock.known:
             self.stage = "time"
@@ -124,7 +140,7 @@ class Call:
         broker = self.device["broker"]
         options = Options(self.id)
         options.max_packet = _RX_MAX
-        ports = link.Ports(self._tls(), feed, self.station.joined)
+        ports = link.Ports(self._tls(), feed, self.station.joined, self.resolve)
         config = connect.Config(broker["host"], broker["port"], options)
         config.open_timeout_ms = _OPEN_MS
         config.resubscribe = self.wake.cold

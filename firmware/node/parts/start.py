@@ -107,6 +107,7 @@ class _Composer:
         self.config = parse(product)
         self.product = cbor.decode(product)
         self.data = data
+        self.wiring = self._wiring()
         node.boot_number = data.count_boot(node.storage)
         self.desired = DesiredState(node.storage, _DESIRED)
         self.desired.started(node.boot.cause in _FAULTS)
@@ -124,6 +125,12 @@ class _Composer:
         self._hello()
         _spend()
 
+    def _wiring(self):
+        from node.hal import board
+
+        boot = self.node.boot
+        return board.load("%s/board-%s.cbor" % (boot.slot, boot.device["board"]))
+
     def _map(self, path: str) -> dict:
         return self.data.read_map(self.node.storage, path)
 
@@ -136,20 +143,30 @@ class _Composer:
 
     def _network(self) -> None:
         node = self.node
-        node.station = Station(self.device.get("country", ""), node.id)
+        node.station = self._interface()
         joining = (node.open_joining, modules.give_back, node.log)
         node.radio = RadioWatch(node.station, node.ticks.uptime_ms, joining)
         asking = (node.open_asking, modules.give_back)
         self.clock_watch = ClockWatch(node.radio, node.ticks.uptime_ms, asking)
 
+    def _interface(self):
+        wire = self.wiring.data.get("ethernet")
+        if wire is None:
+            return Station(self.device.get("country", ""), self.node.id)
+        from node.hal.ethernet import Ethernet
+
+        return Ethernet(wire, self.node.id, self.device.get("static"))
+
     def _connection(self) -> None:
         node, broker = self.node, self.device["broker"]
         options = Options(node.id)
         options.max_packet = _RX_MAX
+        options.version = self._setting("mqtt", "version", 4)
         options.will = ("v1/%s/up/status" % node.id, cbor.encode({"on": False}), 1, True)
         feed = node.boot.watchdog.feed if node.boot.watchdog is not None else None
         node.ports = link.Ports(node.tls, feed, node.radio.online)
         node.ports.forget = modules.drop
+        node.ports.resolve = node.resolve
         config = ConnectionConfig(broker["host"], broker["port"], options)
         node.connection = Connection(config, node.ports, node.log)
         interval_s = self.desired.get("heartbeat_s", self.config.heartbeat_s)
@@ -159,7 +176,7 @@ class _Composer:
 
     def _update(self) -> None:
         node = self.node
-        ports = Ports(link.Link, node.ticks.uptime_ms, node.ports.below, node.reboot_update)
+        ports = Ports(node.ports.link, node.ticks.uptime_ms, node.ports.below, node.reboot_update)
         ports.tls = node.tls
         ports.connection = node.connection
         ports.online = node.ports.online
@@ -179,11 +196,9 @@ class _Composer:
 
     def _telemetry(self) -> None:
         from node.core import record
-        from node.hal import board
         from node.tasks.stations import columns_of, open_stations
 
         node, slot, product = self.node, self.node.boot.slot, self.config
-        wiring = board.load("%s/board-%s.cbor" % (slot, node.boot.device["board"]))
         outbox: Outbox = self.data.open_outbox(
             node.storage, self.product, node.boot.secret
         )
@@ -192,7 +207,7 @@ class _Composer:
         columns = columns_of(product)
         node.sampler = Sampler(product, columns, (schema_id, node.boot_number))
         self._watch(node.storage.read(slot + "/model.cbor"))
-        stations = open_stations(product, _buses(wiring, product))
+        stations = open_stations(product, _buses(self.wiring, product))
         ports = (node.ticks.uptime_ms, node.clock.offset_ms, node.log)
         node.sense = SenseTask(product, stations, node.sampler, node.outbox, ports)
         publisher = PublishSource(node.outbox, node.boot_number, node.clock.offset_ms)
