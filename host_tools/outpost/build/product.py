@@ -93,6 +93,23 @@ TABLES: dict[str, dict[str, Key]] = {
             str, optional=True, about="the column (<sensor>_<channel>) that measures its voltage"
         ),
     },
+    "mqtt": {
+        "version": Key(
+            str,
+            default="3.1.1",
+            allowed=("3.1.1", "5"),
+            about="5: asks for MQTT 5, and falls back by itself where the broker has only 3.1.1",
+        ),
+    },
+    "network": {
+        "probe": Key(
+            str,
+            pattern=re.compile(r"http://[!-~]{1,200}"),
+            optional=True,
+            about="asked after joining a Wi-Fi network: an answer that is neither 204 nor a short "
+            "200 is a captive portal's",
+        ),
+    },
     "outbox": {
         "max_kib": Key(int, 8, 4096, 32, about="KiB of flash for records not yet acknowledged"),
         "policy": Key(
