@@ -8,8 +8,8 @@ once flushed.
 import unittest
 
 from loader import cbor
+from node.core.check import CURRENT, FAILED, REBOOT, REFUSED, WAITING
 from node.core.fetch import Fetch
-from node.core.update import CURRENT, FAILED, REBOOT, REFUSED, WAITING
 from update_bench import MemoryFiles, UpdateCase, document_path, release_doc, stored
 
 

@@ -9,6 +9,7 @@ knows nothing of HTTP.
     exchange.tick(now_ms)                   -> when to call again at the latest
 """
 
+from micropython import const
 from node.core import http
 from node.core.http import Http
 from node.core.url import HttpError, split_url
@@ -16,6 +17,8 @@ from node.core.url import HttpError, split_url
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
+
+BLOCK = const(4096)  # bytes asked for at a time, and then flushed: all a cut can cost twice
 
 
 class Fetch:

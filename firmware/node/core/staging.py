@@ -20,6 +20,7 @@ from loader import layout
 from loader.cbor import VerifyError
 from micropython import const
 from node.core import inflate
+from node.core.fetch import BLOCK
 from node.core.filetable import FileTable
 
 TYPE_CHECKING = False
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _EINVAL = const(22)
 _BUFFER = const(512)
 _BREATHE = const(8)  # buffers between two yields: 4 KiB
-BLOCK = const(4096)  # bytes of a blob after which it is flushed
 
 _TMP = layout.TMP
 _DOCUMENT = layout.MANIFEST + _TMP  # where the loader, too, writes it before it gets its name

@@ -12,7 +12,7 @@ from micropython import const
 from node.core.errors import LinkError
 from node.core.fetch import Exchange, Fetch
 from node.core.http import Http
-from node.core.update import FORGET
+from node.core.check import FORGET
 from node.core.url import split_url
 
 _BUFFER = const(1024)

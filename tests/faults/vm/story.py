@@ -24,9 +24,10 @@ import node
 from device import BASE, Finished, Machine, Reset, Wrong, format_flash, mount, unmount
 from loader import layout, record, start, trust
 from memory_server import Server
+from node.core.check import CURRENT, REBOOT, REFUSED, Config
 from node.core.fetch import Fetch
 from node.core.staging import BLOCK
-from node.core.update import CURRENT, REBOOT, REFUSED, Config, Update
+from node.core.update import Update
 from node.hal.slotfiles import SlotFiles
 from nor import PowerCut
 
