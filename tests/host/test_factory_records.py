@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 from loader import cbor
+from node.core.wifi import networks_from
 from outpost.errors import OutpostError
 from outpost.factory import serials
 from outpost.factory.audit import AuditLog
 from outpost.factory.journal import Journal
-from outpost.factory.settings import DeviceSettings, Wifi, load_settings
+from outpost.factory.network import Wifi
+from outpost.factory.settings import DeviceSettings, load_settings
 
 DAY = datetime.date(2026, 11, 21)
 
@@ -204,6 +206,58 @@ def test_a_site_file(tmp_path: Path) -> None:
         "wifi": [{"ssid": "plant", "psk": "secret words"}],
         "ntp": ["time.example"],
     }
+
+
+NETWORKS = """
+broker = { host = "broker.example" }
+update = { url = "https://fleet.example/update" }
+country = "DE"
+power_save = "none"
+dns = ["10.0.0.53"]
+probe = "http://probe.example/204"
+wifi = [
+  { ssid = "yard", psk = "secret words", hidden = true, priority = 3 },
+  { ssid = "plant", psk = "", static = ["10.0.0.9", "255.255.255.0", "10.0.0.1", "10.0.0.1"] },
+]
+"""
+
+
+def test_all_that_a_site_file_says_of_networks(tmp_path: Path) -> None:
+    told = cbor.decode(load_settings(site(tmp_path, NETWORKS)).encode("w-1"))
+    yard, plant = told["wifi"]
+    assert yard == {"ssid": "yard", "psk": "secret words", "prio": 3, "hidden": True}
+    assert plant["static"] == ["10.0.0.9", "255.255.255.0", "10.0.0.1", "10.0.0.1"]
+    assert {name: told[name] for name in ("country", "pm", "dns", "probe")} == {
+        "country": "DE",
+        "pm": "none",
+        "dns": ["10.0.0.53"],
+        "probe": "http://probe.example/204",
+    }
+    understood = networks_from(told["wifi"])
+    assert [net.ssid for net in understood] == ["yard", "plant"]
+    assert understood[0].hidden and understood[0].priority == 3
+    assert understood[1].static == ("10.0.0.9", "255.255.255.0", "10.0.0.1", "10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'country = "Germany"',
+        'power_save = "much"',
+        'dns = ["one"]',
+        'static = ["10.0.0.1"]',
+        'probe = "https://probe.example"',
+        'wifi = [{ ssid = "x", psk = "short" }]',
+        'wifi = [{ ssid = "" }]',
+        'wifi = [{ ssid = "x", hide = true }]',
+    ],
+)
+def test_networks_that_are_wrong(tmp_path: Path, line: str) -> None:
+    head = SITE.replace('wifi = [{ ssid = "plant", psk = "secret words" }]\n', "")
+    with pytest.raises(OutpostError) as caught:
+        load_settings(site(tmp_path, head + line))
+    assert (caught.value.code, caught.value.exit_code) == ("site-invalid", 2)
+    assert "short" not in caught.value.message
 
 
 def test_a_password_that_others_can_read_is_refused(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ VERBS: dict[str, str] = {
     "publish": "Put a signed release where devices fetch it.",
     "flash": "Write the runtime and a factory image to a board.",
     "provision": "Give a board its identity.",
+    "wifi": "Tell a provisioned board its networks, over USB.",
     "station": "Run a factory provisioning station.",
     "sim": "Run simulated boards.",
     "power": "Predict battery life.",

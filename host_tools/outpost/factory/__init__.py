@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from outpost.factory.settings import DeviceSettings, Wifi, load_settings
+from outpost.factory.network import Network, Wifi
+from outpost.factory.settings import DeviceSettings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
     from outpost.factory.journal import Unit
     from outpost.factory.station import ProvisionResult, Station
 
-__all__ = ["DeviceSettings", "StationConfig", "Wifi", "load_settings", "open_station", "provision"]
+__all__ = [
+    "DeviceSettings",
+    "Network",
+    "StationConfig",
+    "Wifi",
+    "load_settings",
+    "open_station",
+    "provision",
+]
 
 
 @dataclass(frozen=True)
