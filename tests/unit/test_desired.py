@@ -51,7 +51,7 @@ class TestDesired(unittest.TestCase):
 
     def test_versions_never_go_back(self):
         self.apply(5, interval=10)
-        self.assertEqual(self.apply(5, interval=20), "stale")
+        self.assertEqual(self.apply(5, interval=20), "current")
         self.assertEqual(self.apply(4, interval=20), "stale")
         self.assertEqual(self.state.get("interval", 0), 10)
 
@@ -63,7 +63,10 @@ class TestDesired(unittest.TestCase):
             self.state = self.again()
             self.state.started(True)
         self.assertEqual((self.state.version, self.state.get("interval", 0)), (1, 10))
-        self.assertTrue(self.state.report()["rolled_back"])
+        self.assertTrue(self.state.rolled_back)
+        report = self.state.report()
+        self.assertEqual((report["v"], report["seen"], report["code"]), (1, 2, "rolled_back"))
+        self.assertEqual(self.again().report(), report)
         self.state = self.again()
         self.assertEqual(self.apply(2, interval=99), "bad")
         self.assertEqual(self.apply(3, interval=11), "applied")
@@ -86,6 +89,45 @@ class TestDesired(unittest.TestCase):
     def test_settings_a_release_does_not_know_are_not_in_force(self):
         self.apply(1, interval=10, level=2)
         self.assertEqual(self.again({"level": (0, 3)}).settings, {"level": 2})
+
+    def test_a_setting_a_release_does_not_know_is_kept_for_the_next(self):
+        self.apply(1, interval=10, level=2)
+        older = self.again({"level": (0, 3)})
+        older.proven()
+        self.assertEqual(self.again().settings, {"interval": 10, "level": 2})
+
+    def test_reasons_survive_a_restart(self):
+        self.apply(1, interval=10, level=9)
+        report = self.state.report()
+        self.assertEqual((report["code"], report["rejected"]), ("partly", {"level": "bounds"}))
+        self.assertEqual(self.again().report(), report)
+
+    def on_trial(self, version, **wanted):
+        return self.state.apply(cbor.encode({"v": version, "set": wanted}), b"new")
+
+    def test_what_came_during_a_trial_goes_with_the_release(self):
+        self.apply(1, interval=10)
+        self.state.proven()
+        self.on_trial(2, interval=20)
+        self.state.proven()
+        self.on_trial(3, interval=30)
+        self.state = self.again()
+        self.state.started(False, b"new", lambda digest: False)  # a restart of the trial
+        self.assertEqual(self.state.version, 3)
+        self.state.started(True, b"", lambda digest: digest == b"new")
+        self.assertEqual((self.state.version, self.state.settings), (1, {"interval": 10}))
+        self.assertEqual(self.again().report()["code"], "rolled_back")
+        self.assertEqual(self.apply(3, interval=30), "bad")
+        self.assertEqual(self.apply(4, interval=30), "applied")
+
+    def test_what_came_during_a_trial_stays_with_a_confirmed_release(self):
+        self.on_trial(2, interval=20)
+        self.state = self.again()
+        self.state.started(False, b"", lambda digest: False)
+        self.assertEqual(self.again().version, 2)
+        self.state = self.again()
+        self.state.started(False, b"", lambda digest: True)  # that trial has been forgotten
+        self.assertEqual(self.again().version, 2)
 
     def test_hostile_documents(self):
         for payload in (

@@ -4,10 +4,13 @@ Owns the settings in force and the ones before them. A document is `{"v": n, "se
 value}}`. Each setting is checked on its own: the good ones are applied, the others reported by
 name with a reason, so that one typing error does not hold up the rest. Versions never go back.
 
-A new set is on probation until the node has been connected with it (`proven`). A node that
-restarts with a fault while the set is on probation counts it; at `_MAX_FAULTS` the set before it
-is restored and its version is remembered as bad. Settings belong to the device, not to a
-release: an update keeps them, and a setting a release does not know is kept for the next.
+A new set is on probation until the node has been connected with it for a while (`proven`). A node
+that restarts with a fault while the set is on probation counts it; at `_MAX_FAULTS` the set before
+it is restored and its version is remembered as bad.
+
+Settings belong to the device, not to a release: an update keeps them, and a setting a release does
+not know is kept for the next. But a set that was accepted while a release was on trial may be why
+the release failed, or be meant for it only: it goes when the release goes, and its version is bad.
 """
 
 from loader import cbor
@@ -25,7 +28,8 @@ _MAX_FAULTS = const(2)
 
 # name -> (lowest, highest); every setting of the node is an integer, so that it has bounds.
 NODE_SETTINGS = {
-    "sense.interval_s": (1, 86400),
+    "sample_s": (1, 86400),
+    "publish_s": (1, 86400),
     "heartbeat_s": (10, 86400),
     "update.check_s": (30, 7 * 86400),
     "power.connect_every": (1, 1000),
@@ -43,67 +47,101 @@ class DesiredState:
         self._path = path
         self._schema = schema
         self.version = 0
-        self.settings: "dict[str, Any]" = {}
+        self.settings: "dict[str, Any]" = {}  # those this release knows, in bounds
         self.rejected: "dict[str, Any]" = {}
+        self.seen = 0  # the version looked at last, and what became of it
+        self.code = ""
+        self._kept: "dict[str, Any]" = {}  # all that were in bounds when they came
         self._before: "list[Any]" = [0, {}]
         self._bad = 0
         self._probation = False
         self._faults = 0
+        self._trial = b""
         self.rolled_back = False
         self._load()
 
     def get(self, name: str, default: int) -> int:
         return int(self.settings.get(name, default))
 
-    def started(self, fault: bool) -> None:
-        """Tell of a start: `fault` when a watchdog, an exception or a panic ended the run
-        before."""
+    def started(self, fault: bool, trial: bytes = b"", failed: "Any" = None) -> None:
+        """Tell of a start.
+
+        `fault`: a watchdog, an exception or a panic ended the run before. `trial`: digest of the
+        release that is on trial now, empty when none is; `failed(digest)` tells whether a trial of
+        that release has failed.
+        """
+        if self._trial and self._trial != trial:
+            if failed is not None and failed(self._trial):
+                self._go_back()
+            self._trial = b""
+            self._save()
         if not (self._probation and fault):
             return
         self._faults += 1
         if self._faults >= _MAX_FAULTS:
-            self._bad = self.version
-            self.version, self.settings = self._before
-            self._probation = False
-            self.rolled_back = True
+            self._go_back()
         self._save()
 
+    def _go_back(self) -> None:
+        self._bad = self.seen = self.version
+        self.version, self._kept = self._before
+        self.settings = self._check(self._kept)[0]
+        self.rejected = {}
+        self._probation = False
+        self.code = "rolled_back"
+        self.rolled_back = True
+
+    @property
+    def proving(self) -> bool:
+        """The settings in force are on probation."""
+        return self._probation
+
     def proven(self) -> None:
-        """The node is connected with these settings: they stay."""
+        """The node has been connected with these settings: they stay."""
         if self._probation:
             self._probation = False
             self._faults = 0
             self._save()
 
-    def apply(self, payload: "Any") -> str:
-        """Take a document: `applied`, `partly`, `rejected`, `stale` or `bad`; see `rejected`.
+    def apply(self, payload: "Any", trial: bytes = b"") -> str:
+        """Take a document: `applied`, `partly`, `rejected`, `current`, `stale` or `bad`; see
+        `rejected`.
 
         Raises VerifyError when it is not a document at all.
         """
         version, wanted = _parse(payload)
-        if version == self._bad:
+        if version and version == self._bad:
             return "bad"
         if version <= self.version:
-            return "stale"
+            return "current" if version == self.version else "stale"
         good, self.rejected = self._check(wanted)
-        if not good and self.rejected:
-            return "rejected"
-        self._before = [self.version, self.settings]
+        self.seen = version
+        self.code = "applied"
+        if self.rejected:
+            self.code = "partly" if good else "rejected"
+        if self.code != "rejected":
+            self._take(version, good, trial)
+        return self.code
+
+    def _take(self, version: int, good: "dict[str, Any]", trial: bytes) -> None:
+        if not trial or trial != self._trial:  # else: what was before the trial is kept
+            self._before = [self.version, self._kept]
+        self._trial = trial
         self.version = version
-        self.settings = good
+        self.settings = self._kept = good
         self._probation = True
         self._faults = 0
         self.rolled_back = False
         self._save()
-        return "partly" if self.rejected else "applied"
 
     def report(self) -> "dict[str, Any]":
         """What `up/state` says of it."""
         return {
             "v": self.version,
             "set": self.settings,
+            "seen": self.seen,
+            "code": self.code,
             "rejected": self.rejected,
-            "rolled_back": self.rolled_back,
         }
 
     def _check(self, wanted: "dict[str, Any]") -> "tuple[Any, ...]":
@@ -128,11 +166,15 @@ class DesiredState:
     def _save(self) -> None:
         row = [
             self.version,
-            self.settings,
+            self._kept,
             self._before,
             self._bad,
             self._probation,
             self._faults,
+            self._trial,
+            self.rejected,
+            self.seen,
+            self.code,
         ]
         self._storage.write_atomic(self._path, cbor.encode(row))
 
@@ -146,12 +188,13 @@ class DesiredState:
             return
         if not isinstance(row, list) or [type(part) for part in row] != _ROW:
             return
-        self.version, self.settings, self._before, self._bad, self._probation, self._faults = row
+        self.version, self._kept, self._before, self._bad, self._probation = row[:5]
+        self._faults, self._trial, self.rejected, self.seen, self.code = row[5:]
         # The schema of this release decides what of the stored settings is in force.
-        self.settings = self._check(self.settings)[0]
+        self.settings = self._check(self._kept)[0]
 
 
-_ROW = [int, dict, list, int, bool, int]
+_ROW = [int, dict, list, int, bool, int, bytes, dict, int, str]
 
 
 def _parse(payload: "Any") -> "tuple[Any, ...]":
