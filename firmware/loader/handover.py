@@ -93,7 +93,7 @@ class Boot:
                 return False
             self._use(index)
             try:
-                self._open()
+                self._open(self.cause == "deep_sleep" and not bad)
                 self._settle(mode, tries)
                 break
             except Exception as error:  # noqa: BLE001 - whatever it is, the other may be sound
@@ -106,15 +106,16 @@ class Boot:
             self.add_evidence(ran, self.cause, "run", "")
         return True
 
-    def _open(self) -> None:
-        release = self.cause == "deep_sleep" and _verifier().open_manifest(self.slot, self.secret)
+    def _open(self, wake: bool) -> None:
+        # once a slot has been found bad, the other one's seal is not enough either
+        release = wake and _verifier().open_manifest(self.slot, self.secret)
         if not release:
             root = self.root
             release = _verifier().open_manifest(self.slot, self.secret, root)
             _verifier().trust.check_release(release, self.facts(root))
+            _verifier().check_files(self.slot, release, self.secret)
         runtime = release.get("runtime")
         refuse(runtime and runtime["build"] != self.device["build"], "runtime-running")
-        _verifier().check_files(self.slot, release)
         del release["files"]  # several kB that would stay on the heap
         self.release = release
         self.version, self.digest = release["version"], release["digest"]
@@ -228,7 +229,6 @@ class Boot:
         release = self.accept_release(doc, digest)
         digest = release["digest"]
         record.write(self.staging + "/" + layout.MANIFEST, bytes(doc))
-        _verifier().check_files(self.staging, release)
-        record.write(self.staging + "/" + layout.SEAL, _verifier().seal_of(self.secret, digest))
+        _verifier().check_files(self.staging, release, self.secret)
         self.record["trial"] = [1 - self.index, digest, release["version"], 0, 0]
         self._save()

@@ -1,12 +1,13 @@
 """What is in a slot: its files against its manifest, its seal, and nothing else.
 
-Invariants: every byte that can be imported from a slot has been hashed in this boot; a file the
-manifest does not list could shadow one that it does (or a builtin), so it is removed before
+Invariants: every byte that can be imported from a slot has been hashed since power came; a file
+the manifest does not list could shadow one that it does (or a builtin), so it is removed before
 anything is executed. Removed rather than refused: a stray file must not be able to take a device
-off the air. The seal says "this device has once verified the signatures of this manifest". It
-replaces the signatures on a wake from deep sleep (an RSA verification is 0.4 s on an RP2040), and
-it keeps an installed release bootable after its key has been revoked: revocation stops what is
-installed next, it does not switch devices off.
+off the air. The seal says "this device has once verified the signatures of this manifest, and
+then every file". On a wake from deep sleep it replaces both (a signature is 0.4 s on an RP2040,
+the files as much again; nothing but an update writes to a slot, and it removes the seal first;
+docs/decisions/wake-without-hashing.md). It also keeps an installed release bootable after its key
+has been revoked: revocation stops what is installed next, it does not switch devices off.
 """
 
 import hashlib
@@ -38,9 +39,8 @@ def open_manifest(slot: str, secret: bytes, root: "layout.Item" = None) -> "layo
     refuse(not doc, "slot-empty", slot)
     payload = trust.unwrap("release", doc)[0]
     digest = cbor.sha256(payload)
-    seal = seal_of(secret, digest)
     # an attacker who could time this comparison is already executing on the device
-    sealed = record.read(slot + "/" + layout.SEAL) == seal
+    sealed = record.read(slot + "/" + layout.SEAL) == seal_of(secret, digest)
     if not root:
         return dict(cbor.decode(payload), digest=digest, revoked=False) if sealed else {}
     revoked = False
@@ -52,12 +52,11 @@ def open_manifest(slot: str, secret: bytes, root: "layout.Item" = None) -> "layo
         revoked = True
     release = trust.parse_release(payload)
     release["revoked"] = revoked
-    record.write(slot + "/" + layout.SEAL, seal)
     return release
 
 
-def check_files(slot: str, release: "layout.Map") -> None:
-    """Every listed file is there and is what the manifest says; every other file is removed."""
+def check_files(slot: str, release: "layout.Map", secret: bytes) -> None:
+    """Every listed file is what the manifest says; every other is removed; seal the slot."""
     buffer = bytearray(_BUFFER_BYTES)
     keep = {layout.MANIFEST, layout.SEAL}
     for path, size, digest in release["files"]:
@@ -74,6 +73,7 @@ def check_files(slot: str, release: "layout.Map") -> None:
             keep.add(path)
             path = path[: max(path.rfind("/"), 0)]
     remove_strays(slot, "", keep)
+    record.write(slot + "/" + layout.SEAL, seal_of(secret, release["digest"]))
 
 
 def remove_strays(slot: str, folder: str, keep: "set[str]") -> None:

@@ -247,7 +247,7 @@ MUTANTS = (
         "glenn20 #9: wrong image, SHA passed, then not bootable",
         "update",
         (
-            (HANDOVER, "        _verifier().check_files(self.staging, release)\n", ""),
+            (HANDOVER, "        _verifier().check_files(self.staging, release, self.secret)\n", ""),
             (
                 STAGING,
                 "            digest = yield from self._hash(here)\n            matches",

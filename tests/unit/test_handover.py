@@ -87,6 +87,28 @@ class TestBoot(BoxTest):
             self.refused(boot.accept_head, sign("head", head_map(), HEAD), "stable"), "signer"
         )
 
+    def test_a_wake_trusts_the_seal_and_every_other_start_the_files(self):
+        self.box.boot()
+        self.box.flip("/a/node/main.mpy")
+        self.assertEqual(self.box.running("deep_sleep"), "/a 1.0.0 confirmed")
+        for cause in ("power_on", "brown_out", "planned", "soft", "watchdog", "hard", "exception"):
+            self.assertFalse(self.box.boot(cause)[1])
+
+    def test_a_seal_is_not_enough_for_the_second_choice(self):
+        self.update()
+        self.box.boot("planned")[0].confirm()
+        self.box.flip("/a/node/main.mpy")
+        self.box.flip("/b/manifest.cose", 100)
+        boot, ready = self.box.boot("deep_sleep")
+        self.assertFalse(ready)
+        self.assertEqual(boot.evidence()[-1]["text"], "/a: slot-hash")
+
+    def test_only_files_that_were_checked_are_sealed(self):
+        self.box.flip("/a/node/main.mpy")
+        self.box.boot()
+        self.box.boot("deep_sleep")
+        self.assertFalse("seal" in os.listdir(self.box.base + "/a"))
+
     def test_a_lost_secret_asks_for_signatures_again(self):
         self.box.boot()
         self.box.write("/outpost/secret.bin", b"x" * 32)

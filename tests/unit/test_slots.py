@@ -33,7 +33,7 @@ class TestSlot(unittest.TestCase):
             release = wake and slots.open_manifest(self.slot, secret)
             if not release:
                 release = slots.open_manifest(self.slot, secret, root or self.root)
-            slots.check_files(self.slot, release)
+            slots.check_files(self.slot, release, secret)
         except VerifyError as error:
             return None, error.code
         return release, None
