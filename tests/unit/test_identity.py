@@ -122,18 +122,47 @@ class Rotation(unittest.TestCase):
         self.assertTrue(self.identity.rotating)
         self.assertEqual(self.identity.credentials()[1:], (self.new, b"authority"))
         self.assertEqual(self.files.files["/data/id/cert.der"], self.old)
-        self.identity.connected(self.new)
+        self.assertEqual(self.identity.connected(self.new), "promoted")
+        self.assertEqual(self.identity.connected(self.new), "")
         self.assertEqual(self.files.files["/data/id/cert.der"], self.new)
         self.assertEqual(self.identity.credentials()[1], self.new)
         self.assertFalse(self.identity.rotating)
 
     def test_a_pair_that_does_not_connect_gives_way(self):
+        self.identity.install(self.new, b"other authority")
+        for _ in range(3):
+            self.identity = Identity(self.files, self.random)  # each try may be another wake
+            self.assertEqual(self.identity.credentials()[1], self.new)
+            self.identity.failed(self.new)
+        self.assertEqual(self.identity.credentials()[1:], (self.old, b"authority"))
+        self.assertEqual(self.identity.connected(self.old), "dropped")
+        self.assertEqual(self.identity.credentials()[1], self.old)
+        self.assertEqual(
+            sorted(self.files.files), ["/data/id/" + n for n in ("ca.der", "cert.der", "key.der")]
+        )
+
+    def test_when_nothing_connects_the_new_pair_is_tried_again(self):
         self.identity.install(self.new)
         for _ in range(3):
-            self.identity.failed(self.identity.credentials()[1])
-        self.assertEqual(self.identity.credentials()[1], self.old)
-        self.identity.connected(self.old)
-        self.assertEqual(self.identity.credentials()[1], self.old)
+            self.identity.failed(self.new)
+        self.identity.failed(self.old)
+        self.assertEqual(self.identity.credentials()[1], self.new)
+        self.assertEqual(self.identity.connected(self.old), "")
+        self.assertTrue(self.identity.rotating)
+
+    def test_a_cut_while_a_bad_pair_is_dropped(self):
+        for cut_at in range(1, 4):
+            self.setUp()
+            self.identity.install(self.new)
+            for _ in range(3):
+                self.identity.failed(self.new)
+            self.files.writes, self.files.cut_at = 0, cut_at
+            with self.assertRaises(Cut):
+                self.identity.connected(self.old)
+            self.files.cut_at = 0
+            self.identity = Identity(self.files, self.random)
+            self.assertEqual(self.identity.credentials()[1], self.old)
+            self.assertFalse(self.identity.rotating and cut_at > 1)
 
     def test_a_new_authority_comes_with_the_pair(self):
         self.identity.install(self.new, b"new authority")

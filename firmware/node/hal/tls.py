@@ -1,18 +1,12 @@
 """Mutual TLS 1.2 for one link at a time: one context, made once and early.
 
-Owns the context. Keys and certificates are DER: PEM parsing is not in the RP2 build. Whether a
-handshake can be afforded is `hal.memory`'s to say, what an error means `hal.tls_codes`'s.
+Owns the context; what it is made of is in `hal.tls_context`. Whether a handshake can be afforded
+is `hal.memory`'s to say, what an error means `hal.tls_codes`'s.
 """
 
 import sys
 
-import tls
 from node.core.errors import LinkError
-
-_CIPHERS = ["TLS-ECDHE-ECDSA-WITH-AES-128-GCM-SHA256", "TLS-ECDHE-ECDSA-WITH-AES-256-GCM-SHA384"]
-# Boards have TLS 1.2 only. A build with 1.3 offers it whatever the ciphers, and a server that
-# takes the offer finds none in common unless these are there.
-_CIPHERS_13 = ["TLS1-3-AES-128-GCM-SHA256", "TLS1-3-AES-256-GCM-SHA384"]
 
 
 class Tls:
@@ -20,21 +14,17 @@ class Tls:
     a handshake can be afforded (hal.memory)."""
 
     def __init__(self, cert: bytes, key: bytes, anchors, memory=None) -> None:
-        context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-        context.verify_mode = tls.CERT_REQUIRED
-        try:
-            context.set_ciphers(_CIPHERS + _CIPHERS_13)
-        except (OSError, ValueError):  # as on every board: no TLS 1.3
-            context.set_ciphers(_CIPHERS)
-        if cert:
-            context.load_cert_chain(cert, key)
-        for anchor in anchors:
-            context.load_verify_locations(anchor)
-        self._context = context
+        from node.hal import tls_context
+
+        self._context = tls_context.context_of(cert, key, anchors)
         self._memory = memory
         self.low_memory = 0
         if memory is not None:
             memory.hold()
+
+    def use(self, context) -> None:
+        """Another identity, from the next link on (a `tls_context.context_of`)."""
+        self._context = context
 
     def ready(self) -> None:
         """Make room for a handshake, or raise LinkError("tls_memory")."""

@@ -1,7 +1,8 @@
 """The device's identity: makes its key, asks for a certificate, and changes both without ever
 being without one.
 
-Owns /data/id. The pair in use is {key,cert,ca}.der; its successor is {key,cert,ca}.next.
+Owns /data/id. The pair in use is {key,cert,ca}.der; its successor is {key,cert,ca}.next, and
+`tries` counts how often it came to nothing: on flash, because a battery device's tries are wakes.
 Invariants: a private key never leaves this file; a pair is used only when the certificate is for
 the key; the old pair is there until the new one has connected.
 
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FOLDER = "/data/id"
-# Tries of a new pair before this boot falls back to the old one; the next boot gives it another
-# chance.
-_TRIES = 3
+_TRIES = 3  # of a new pair before the old one is used again
 
 
 class IdentityError(Exception):
@@ -48,7 +47,6 @@ class Identity:
         self._urandom = urandom
         self._personal = personal
         self._folder = folder
-        self._failures = 0
 
     def _path(self, name: str) -> str:
         return self._folder + "/" + name
@@ -94,10 +92,12 @@ class Identity:
             raise IdentityError("no-request")
         if not _fits(certificate, key):
             raise IdentityError("mismatch")
-        if authority:
+        if authority and authority != self._read("ca.der"):
             self._storage.write_atomic(self._path("ca.next"), authority)
+        else:
+            self._storage.remove(self._path("ca.next"))
+        self._storage.remove(self._path("tries"))
         self._storage.write_atomic(self._path("cert.next"), certificate)
-        self._failures = 0
         if self._pair(".der") is None:
             self._promote()
 
@@ -106,7 +106,7 @@ class Identity:
     def credentials(self) -> "tuple[bytes, bytes, bytes | None]":
         """(key, certificate, authority), DER, for the next connection attempt."""
         self.recover()
-        pair = None if self._failures >= _TRIES else self._pair(".next")
+        pair = None if self._failures() >= _TRIES else self._pair(".next")
         pair = pair or self._pair(".der")
         if pair is None:
             raise IdentityError("no-identity")
@@ -117,15 +117,30 @@ class Identity:
         """True while a new pair is waiting to prove itself."""
         return self._pair(".next") is not None
 
-    def connected(self, certificate: bytes) -> None:
-        """A session was opened with `certificate`: if it is the successor, the old pair goes."""
+    def connected(self, certificate: bytes) -> str:
+        """A session was opened with `certificate`. If it is the successor, the old pair goes:
+        "promoted". If it is the old one and the successor has had its tries, that goes: "dropped".
+        """
         if self._read("key.next") and self._read("cert.next") == certificate:
             self._promote()
+            self._storage.remove(self._path("tries"))
+            return "promoted"
+        if self.rotating and self._failures() >= _TRIES:
+            # the certificate first: without its key it would read as a promotion under way
+            for name in ("cert.next", "ca.next", "key.next", "tries"):
+                self._storage.remove(self._path(name))
+            return "dropped"
+        return ""
 
     def failed(self, certificate: bytes) -> None:
         """A connection attempt with `certificate` came to nothing (whatever the reason)."""
         if self._read("cert.next") == certificate:
-            self._failures += 1
+            self._storage.write_atomic(self._path("tries"), bytes((self._failures() + 1,)))
+        elif self.rotating:  # neither did the old one: it says nothing about the successor
+            self._storage.remove(self._path("tries"))
+
+    def _failures(self) -> int:
+        return (self._read("tries") or b"\0")[0]
 
     # --- changing over
 
