@@ -1,10 +1,12 @@
 """The certificate authority: what it issues, what it refuses, and how its key lies on disk."""
 
+import contextlib
+import ssl
 import stat
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
@@ -32,9 +34,59 @@ def test_device_certificate_carries_the_id_we_chose_not_the_csr(ca):
     assert list(cert.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [
         ExtendedKeyUsageOID.CLIENT_AUTH
     ]
-    assert not cert.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    # no basic constraints: no CA; and nothing else that would be sent at every wake for nothing
+    assert len(cert.extensions) == 1
+    assert len(ca.issue(make_csr(device_key), "w-1")) < 310
     assert cert.not_valid_before_utc.year == 2000
     cert.verify_directly_issued_by(x509.load_der_x509_certificate(ca.ca_der))
+
+
+def handshake(tmp_path, authority, server, client):
+    """TLS between two (key, [certificates]) in memory, both verified; raises what one says."""
+    contexts = []
+    for number, (side_key, chain) in enumerate((server, client)):
+        file = tmp_path / f"side{number}.pem"
+        pem = side_key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        file.write_bytes(pem + b"".join(pki.pem(der, "CERTIFICATE") for der in chain))
+        kind = ssl.PROTOCOL_TLS_CLIENT if number else ssl.PROTOCOL_TLS_SERVER
+        context = ssl.SSLContext(kind)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=authority.ca_der)
+        context.load_cert_chain(file)
+        contexts.append(context)
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        contexts[0].wrap_bio(up, down, server_side=True),
+        contexts[1].wrap_bio(down, up, server_hostname="localhost"),
+    ]
+    for _ in range(4):
+        for end in reversed(ends):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    return ends[0].getpeercert(True)
+
+
+def test_a_device_passes_for_no_broker_and_for_no_authority(ca, tmp_path):
+    """Though its certificate says only what it is for: the short form must not be the weak one."""
+    device_key, other = key(), key()
+    own = ca.issue(make_csr(device_key), "localhost")
+    credentials = ca.issue_server(["localhost"])
+    server = (
+        serialization.load_der_private_key(credentials.key_der, None),
+        [credentials.cert_der],
+    )
+    assert handshake(tmp_path, ca, server, (device_key, [own])) == own
+    with pytest.raises(ssl.SSLCertVerificationError, match="purpose"):
+        handshake(tmp_path, ca, (device_key, [own]), (device_key, [own]))
+    issuer = x509.load_der_x509_certificate(own)
+    evil = pki._client(issuer, "w-9", other.public_key()).sign(device_key, hashes.SHA256())
+    chain = [evil.public_bytes(serialization.Encoding.DER), own]
+    with pytest.raises(ssl.SSLError, match="certificate"):
+        handshake(tmp_path, ca, server, (other, chain))
 
 
 def test_broker_certificate_is_for_addresses_and_names(ca):

@@ -60,7 +60,7 @@ class Ca:
         return f"Ca({self._folder})"
 
     @classmethod
-    def create(cls, folder: Path, name: str = "Outpost fleet CA") -> "Ca":
+    def create(cls, folder: Path, name: str = "Outpost") -> "Ca":
         if (folder / "ca.key").exists():
             raise OutpostError(
                 "ca-exists",
@@ -126,22 +126,18 @@ class Ca:
                 ExitCode.USAGE,
             )
         public_key = _proven_key(csr_der)
-        builder = _leaf(self._cert, device_id, public_key, ExtendedKeyUsageOID.CLIENT_AUTH)
-        return self._sign(builder)
+        return self._sign(_client(self._cert, device_id, public_key))
 
     def issue_service(self, name: str) -> Credentials:
         """A client certificate for a part of the fleet itself, such as ingest."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _leaf(
-            self._cert, SERVICE_PREFIX + name, key.public_key(), ExtendedKeyUsageOID.CLIENT_AUTH
-        )
+        builder = _client(self._cert, SERVICE_PREFIX + name, key.public_key())
         return Credentials(self._sign(builder), _key_der(key))
 
     def issue_server(self, names: Sequence[str]) -> Credentials:
         """The broker's certificate for these host names and addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _leaf(self._cert, names[0], key.public_key(), ExtendedKeyUsageOID.SERVER_AUTH)
-        builder = builder.add_extension(
+        builder = _server(self._cert, names[0], key.public_key()).add_extension(
             x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
         )
         return Credentials(self._sign(builder), _key_der(key))
@@ -238,12 +234,30 @@ def _leaf(
         .issuer_name(ca.subject)
         .subject_name(_name(common_name))
         .public_key(key)
-        .serial_number(x509.random_serial_number())
+        .serial_number(x509.random_serial_number() >> 96)  # 63 bits: unique is all it has to be
         .not_valid_before(NOT_BEFORE)
         .not_valid_after(NOT_AFTER)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    )
+
+
+def _client(
+    ca: x509.Certificate, common_name: str, key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    """Sent at every wake, so it says nothing that its absence does not say as well: without basic
+    constraints it is no CA (RFC 5280 section 4.2.1.9). The usage stays: it is what keeps a device
+    from passing itself off as the broker.
+    """
+    return _leaf(ca, common_name, key, ExtendedKeyUsageOID.CLIENT_AUTH)
+
+
+def _server(
+    ca: x509.Certificate, common_name: str, key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    return (
+        _leaf(ca, common_name, key, ExtendedKeyUsageOID.SERVER_AUTH)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(ca=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(_ec_key(ca)), critical=False
         )
