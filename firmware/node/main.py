@@ -1,7 +1,7 @@
 """The entry of a release: the loader imports it and calls `run`.
 
 Small, because it stays in memory beside whatever it starts: `powered`, which is always connected,
-or `battery`, which sleeps between its readings.
+`battery`, which sleeps between its readings, or `updating`, when the boot before has asked for it.
 """
 
 import os
@@ -18,6 +18,10 @@ def run(boot) -> None:
         from node.hal import runtime  # shipped only to boards with a spare partition
 
         runtime.mark_valid()
+    if not boot.trial and _map("/data/update.cbor").get("go"):
+        from node import updating
+
+        updating.run(boot)
     if _on_battery(boot):
         from node import battery
 
@@ -30,9 +34,7 @@ def run(boot) -> None:
 
 def _on_battery(boot) -> bool:
     """Whether the product sleeps between its readings; not before it has an identity."""
-    with open(boot.slot + "/product.cbor", "rb") as file:
-        product = cbor.decode(file.read())
-    if product["telemetry"]["mode"] != "battery":
+    if _map(boot.slot + "/product.cbor")["telemetry"]["mode"] != "battery":
         return False
     try:
         os.stat("/data/device.cbor")
@@ -40,3 +42,12 @@ def _on_battery(boot) -> bool:
     except OSError:
         return False
     return True
+
+
+def _map(path: str) -> dict:
+    try:
+        with open(path, "rb") as file:
+            found = cbor.decode(file.read())
+    except (OSError, cbor.VerifyError):
+        found = None
+    return found if isinstance(found, dict) else {}

@@ -8,7 +8,11 @@ and forgotten: they, this and `battery` alone know all of core, drivers, hal and
 import asyncio
 import gc
 
+from micropython import const
+
 from node.hal import modules
+
+_CHECK_BYTES = const(30000)  # code and data of a check for a release, and something for the rest
 
 
 def run(boot) -> None:
@@ -32,6 +36,24 @@ def _open_check(node):
     from node.parts import check
 
     return check.open_check(node)
+
+
+def _allowed(node):
+    from node.parts import check
+
+    return check.allowed(node)
+
+
+def _send_errand(node):
+    from node.parts import check
+
+    check.send_errand(node)
+
+
+def _all_told(node):
+    from node.parts import check
+
+    check.all_told(node)
 
 
 def _defer(node, digest, seconds):
@@ -96,7 +118,9 @@ class Node:
         self.boot.plan_reset(reason)
         self.supervisor.stop()
 
-    def reboot_update(self) -> None:
+    def depart(self) -> None:
+        """Leave the field to the update: the next boot is `updating`'s."""
+        self._briefly(_send_errand)
         self.stop("update")
 
     def confirmed(self) -> None:
@@ -111,6 +135,21 @@ class Node:
         self.supervisor.stop()
 
     # --- what is loaded for the occasion
+
+    def _briefly(self, what):
+        found = modules.borrow(what, self)
+        modules.give_back()
+        return found
+
+    def may_update(self) -> str:
+        return self._briefly(_allowed)
+
+    def all_told(self) -> None:
+        self._briefly(_all_told)
+
+    def has_room(self) -> bool:
+        gc.collect()
+        return gc.mem_free() > _CHECK_BYTES
 
     def open_check(self):
         return modules.borrow(_open_check, self)

@@ -67,13 +67,14 @@ RULES = (
         CORE_STDLIB + " asyncio gc sys loader node.core node.drivers node.tasks",
         PURE_LOADER_NOT,
     ),
-    # The entry, how its modules are found, and the two composition roots.
+    # The entry, how its modules are found, and the composition roots.
     Rule(
         "firmware/node/main.py",
-        "os loader.cbor node.packs node.powered node.battery node.hal.runtime",
+        "os loader.cbor node.packs node.powered node.battery node.updating node.hal.runtime",
     ),
     Rule("firmware/node/packs.py", "binascii os sys vfs"),
     Rule("firmware/node/battery.py", f"{CORE_STDLIB} {CHIP} loader node"),
+    Rule("firmware/node/updating.py", f"{CORE_STDLIB} {CHIP} loader node"),
     Rule("firmware/node/powered.py", f"{CORE_STDLIB} {CHIP} loader node"),
     # The composition root's parts, loaded when they are needed.
     Rule("firmware/node/parts/*", f"{CORE_STDLIB} {CHIP} loader node", may_print=True),

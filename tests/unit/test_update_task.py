@@ -186,7 +186,7 @@ class TestTask(unittest.TestCase):
         self.story = []
         self.ports = ports(Net({}))
         self.ports.connection = _Connection(self.story)
-        self.ports.reboot = lambda: self.story.append("reboot")
+        self.ports.depart = lambda: self.story.append("depart")
         self.ports.forget = lambda: self.story.append("forget")
 
     def tearDown(self):
@@ -222,14 +222,38 @@ class TestTask(unittest.TestCase):
             return left[0] < 0
 
         self.ports.idle = idle
-        asyncio.run(self.task(_Updater([], "reboot")).check(_beat))
-        self.assertEqual(self.story[-2:], ["resume", "reboot"])
+        asyncio.run(self.task(_Updater([], "new")).check(_beat))
+        self.assertEqual(self.story[-2:], ["resume", "depart"])
         self.assertEqual(left, [-1])
 
     def test_but_not_for_ever(self):
         self.ports.idle = lambda: False
-        asyncio.run(self.task(_Updater([], "reboot")).check(_beat))
-        self.assertEqual(self.story[-1], "reboot")
+        asyncio.run(self.task(_Updater([], "new")).check(_beat))
+        self.assertEqual(self.story[-1], "depart")
+
+    def test_without_room_the_other_boot_checks_but_not_at_once(self):
+        self.ports.room = lambda: False
+        task = self.task(_Updater([], "current"))
+        self.assertEqual(asyncio.run(task.check(_beat)), "blind")
+        self.assertEqual(self.story, [])  # a device that starts need not reset for a look
+        self.assertEqual(task._next_s(), 16200)
+        asyncio.run(task.check(_beat))
+        self.assertEqual(self.story, ["depart"])
+
+    def test_without_room_it_goes_at_once_when_asked(self):
+        self.ports.room = lambda: False
+        task = self.task(_Updater([], "current"))
+        task.check_now()
+        asyncio.run(task.check(_beat))
+        self.assertEqual(self.story, ["depart"])
+
+    def test_without_room_a_condition_keeps_it(self):
+        self.ports.room = lambda: False
+        self.ports.allowed = lambda: "battery-low"
+        task = self.task(_Updater([], "current"))
+        task.check_now()
+        asyncio.run(task.check(_beat))
+        self.assertEqual(self.story, [])
 
     def test_a_failure_is_tried_again_sooner(self):
         task = self.task(_Updater([], "failed"))

@@ -94,6 +94,11 @@ class Check:
     def recall(self, memory: "tuple[str, bytes]") -> None:
         self._etag, self._settled = memory
 
+    @property
+    def release(self) -> bytes:
+        """Digest of the release that the last run was about; empty: of none."""
+        return self._release
+
     # --- the whole of it
 
     def run(self, now_s: "int | None" = None) -> "Steps":

@@ -1,9 +1,9 @@
-"""The updater, composed for one check with what it remembers of the last."""
+"""The check for a release, and the updater, composed for one run."""
 
+from node.core.check import Check, Config
 from node.core.conditions import Conditions, Settings
-from node.core.update import Config, Update
+from node.core.errand import Errand
 from node.hal import data
-from node.hal.slotfiles import SlotFiles
 from node.tasks.download import Download
 
 _DEVICE = "/data/device.cbor"
@@ -11,19 +11,62 @@ _DEFERRED = "/data/deferred.cbor"
 
 
 def open_check(node):
+    """A check beside all that runs: it remembers the last, and asks the conditions."""
     device = data.read_map(node.storage, _DEVICE)
     place = device["update"]
     conditions = _conditions(node, device["id"])
     conditions.until_ms = node.deferred_until_ms
     config = Config(place["url"], place["head"], conditions.allowed)
-    if node.boot.device.get("runtime_max"):
+    node.updater = Check(node.boot, config, node.update_moved)
+    node.updater.recall(node.update_memory or ("", Errand(node.storage).settled))
+    return Download(node.updater, node.update_ports)
+
+
+def allowed(node) -> str:
+    """ "" or the condition of an update that is not met."""
+    conditions = _conditions(node, data.read_map(node.storage, _DEVICE)["id"])
+    conditions.until_ms = node.deferred_until_ms
+    return conditions.allowed({})
+
+
+def send_errand(node) -> None:
+    """The next boot is for the update."""
+    Errand(node.storage).send(node.unix_s())
+
+
+def all_told(node) -> None:
+    """The fleet knows how the update went."""
+    Errand(node.storage).all_told()
+
+
+def open_update(updating):
+    """The updater, for a boot that has nothing else to do; the conditions have been asked."""
+    from node.core.update import Update
+    from node.hal.slotfiles import SlotFiles
+
+    place = updating.device["update"]
+    config = Config(place["url"], place["head"])
+    if updating.boot.device.get("runtime_max"):
         from node.hal import runtime  # shipped only to boards with a spare partition
 
         config.spare = runtime.spare
-    node.updater = Update(node.boot, SlotFiles(), config, node.update_moved)
-    if node.update_memory is not None:
-        node.updater.recall(node.update_memory)
-    return Download(node.updater, node.update_ports)
+    if place["url"].startswith("https:"):
+        updating.update_ports.tls = _tls(updating)
+    updating.updater = Update(updating.boot, SlotFiles(), config, updating.update_moved)
+    return Download(updating.updater, updating.update_ports)
+
+
+def _tls(updating):
+    import os
+
+    import machine
+    from node.hal import tls
+    from node.tasks import identity
+
+    own = identity.Identity(updating.storage, os.urandom, machine.unique_id())
+    key, certificate, authority = own.credentials()
+    memory = tls.memory_of_this_chip()
+    return tls.Tls(certificate, key, [authority] if authority else [], memory)
 
 
 def defer(node, digest, seconds):

@@ -12,6 +12,17 @@ _ACCESS_POINT = "/data/ap.cbor"
 _PROBE_MS = 8000
 
 
+def open_station(wire, device, device_id: str):
+    """The network interface: of the board's wire, when it has one, or its radio."""
+    if wire is None:
+        from node.hal.station import Station
+
+        return Station(device.get("country", ""), device_id)
+    from node.hal.ethernet import Ethernet
+
+    return Ethernet(wire, device_id, device.get("static"))
+
+
 def open_joining(node, memory):
     """A NetworkTask that goes on where the last one, whose policy's memory this is, has ended."""
     if hasattr(node.station, "joining"):  # a wire: nothing to choose

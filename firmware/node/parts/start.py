@@ -16,7 +16,6 @@ from node.core.mqtt.codec import Options
 from node.core.outbox import Outbox
 from node.core.sampler import Sampler
 from node.hal import link, modules, ticks, tls
-from node.hal.station import Station
 from node.hal.storage import Storage
 from node.tasks.connect import Config as ConnectionConfig
 from node.tasks.connect import Connection
@@ -142,20 +141,14 @@ class _Composer:
             node.clock.restore(ticks.chip_unix_s() * 1000, node.ticks.uptime_ms())
 
     def _network(self) -> None:
+        from node.parts.online import open_station
+
         node = self.node
-        node.station = self._interface()
+        node.station = open_station(self.wiring.data.get("ethernet"), self.device, node.id)
         joining = (node.open_joining, modules.give_back, node.log)
         node.radio = RadioWatch(node.station, node.ticks.uptime_ms, joining)
         asking = (node.open_asking, modules.give_back)
         self.clock_watch = ClockWatch(node.radio, node.ticks.uptime_ms, asking)
-
-    def _interface(self):
-        wire = self.wiring.data.get("ethernet")
-        if wire is None:
-            return Station(self.device.get("country", ""), self.node.id)
-        from node.hal.ethernet import Ethernet
-
-        return Ethernet(wire, self.node.id, self.device.get("static"))
 
     def _connection(self) -> None:
         node, broker = self.node, self.device["broker"]
@@ -175,19 +168,28 @@ class _Composer:
         )
 
     def _update(self) -> None:
+        from node.core.errand import Errand
+
         node = self.node
-        ports = Ports(node.ports.link, node.ticks.uptime_ms, node.ports.below, node.reboot_update)
+        ports = Ports(node.ports.link, node.ticks.uptime_ms, node.ports.below, node.depart)
         ports.tls = node.tls
         ports.connection = node.connection
         ports.online = node.ports.online
         ports.idle = node.reported
         ports.unix_s = node.unix_s
         ports.forget = modules.forget_verifier
+        ports.room = node.has_room
+        ports.allowed = node.may_update
         node.update_ports = ports
+        self.errand = Errand(node.storage)
+        if node.boot.cause == "power_on":
+            self.errand.powered_on()
         interval_s = self.desired.get("update.check_s", self._setting("update", "check_s", 3600))
         secure = self.device["update"]["url"].startswith("https:")
         check = (node.open_check, node.close_check, secure)
-        node.update_task = UpdateTask(check, ports, interval_s, node.log)
+        node.update_task = UpdateTask(
+            check, ports, interval_s, node.log, self.errand.wait_s()
+        )
 
     def _setting(self, table: str, name: str, default: int) -> int:
         found = self.product.get(table)
@@ -246,6 +248,10 @@ class _Composer:
         for index, entry in enumerate(evidence):
             done = boot.evidence_reported if index == last else None
             node.reporter.event("evidence", entry, done)
+        told = self.errand.told  # how the last update went, which had no connection to say it
+        for index, body in enumerate(told):
+            done = node.all_told if index == len(told) - 1 else None
+            node.reporter.event("update", body, done)
         gc.collect()
 
 
@@ -272,7 +278,7 @@ def _spend() -> None:
 
     made = (Clock, Connection, ConnectionConfig, Log, Options, Outbox, PublishSource, Reporter)
     made += (Sampler, SenseTask, Supervisor, UpdateTask, Ports, ClockWatch, Inbox, RadioWatch)
-    made += (Station, Boot, batcher.Batcher, filter.ChannelFilter, filter.Deadband)
+    made += (Boot, batcher.Batcher, filter.ChannelFilter, filter.Deadband)
     made += (lane.Lane, lane.Cache, outbox.OutboxConfig, backoff.Backoff, reader.Reader)
     made += (session.Session, window.Window, sensor.Sensor, sense.Station, link.Ports)
     made += (tls.Tls, ticks.Ticks)
