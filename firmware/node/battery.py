@@ -13,6 +13,7 @@ kept batch.
 """
 
 import asyncio
+import gc
 import time
 
 import machine
@@ -25,6 +26,7 @@ from node.hal import board, data, keep, modules, ticks
 from node.hal.storage import Storage
 
 _MIN_SLEEP_MS = 1000
+_COLLECT_BYTES = 4096  # as boot.py has it: what TLS wants must not be littered
 _KEEP_MARGIN = 256  # bytes of RTC memory for the numbers
 
 
@@ -107,6 +109,7 @@ class Wake:
         return readings.full or (room > 0 and len(self.state.batch) > room)
 
     async def _connect(self, sampled_ms: int) -> None:
+        gc.threshold(_COLLECT_BYTES)
         call = modules.borrow(_open_call, self)
         done = await call.run(self.plan.awake_ms - sampled_ms)
         cost_uas = self.cost_uas(self.awake_ms() - sampled_ms, True)
@@ -184,6 +187,7 @@ def _open_call(wake):
 
 def run(boot) -> None:
     """Wake after wake. Returns only by an exception: a fault of the release."""
+    gc.threshold(-1)  # for a sampling wake there is no need to collect at all
     modules.forget_verifier()
     modules.keep("")
     wake = Wake(boot)
