@@ -38,7 +38,7 @@ class Wake:
         self.storage = Storage()
         self.wiring = board.load("%s/board-%s.cbor" % (boot.slot, boot.device["board"]))
         self.product = cbor.decode(self.storage.read(boot.slot + "/product.cbor"))
-        self.plan = plan_for(self.product, self.wiring.data)
+        self.plan = plan_for(self.product, self.wiring.data, data.settings(self.storage))
         self.sync_ms = 1000 * self.product.get("battery", {}).get("sync_s", 86400)
         self.keeper = keep.of_this_board(self.wiring.data, self.storage)
         found = wakestate.unpack(self.keeper.read())

@@ -18,6 +18,10 @@ def run(boot) -> None:
         from node.hal import runtime  # shipped only to boards with a spare partition
 
         runtime.mark_valid()
+    if _map("/outpost/wipe.cbor"):
+        from node.parts import farewell
+
+        farewell.finish(boot)
     if not boot.trial and _map("/data/update.cbor").get("go"):
         from node import updating
 

@@ -11,6 +11,7 @@ import gc
 from micropython import const
 
 from node.hal import modules
+from node.tasks.report import largest_block
 
 _CHECK_BYTES = const(30000)  # code and data of a check for a release, and something for the rest
 
@@ -80,10 +81,10 @@ def _open_resolver(node):
     return online.open_resolver(node)
 
 
-def _open_commands(node):
+def _open_hands(node, kind):
     from node.parts import hands
 
-    return hands.open_commands(node)
+    return hands.open_hands(node, kind)
 
 
 def _open_light(node):
@@ -100,6 +101,9 @@ class Node:
         self.root_version = 0
         self.updater = None
         self.update_memory = self.gate_memory = None
+        self.unproven_ms = -1  # when the probation of the settings in force is over
+        self.renew_s = None  # when the certificate is to be renewed
+        self.cert_id = b""
         self.deferred_until_ms = -1
         self.addresses: dict = {}  # the last good ones, for when DNS is down
 
@@ -181,11 +185,11 @@ class Node:
             resolver = None
             modules.give_back()
 
-    def open_commands(self):
-        return modules.borrow(_open_commands, self)
+    def open_hands(self, kind: str):
+        return modules.borrow(_open_hands, self, kind)
 
-    def close_commands(self, commands) -> None:
-        self.gate_memory = commands.gate.memory()
+    def close_hands(self, hands) -> None:
+        hands.close()
         modules.give_back()
 
     def light(self):
@@ -226,10 +230,21 @@ class Node:
             "confirmed": not boot.trial,
             "root": self.root_version,
             "desired": self.desired,
+            "cert": self.cert_id,
         }
 
+    def _chores(self) -> None:
+        """What becomes due while the node is connected."""
+        if 0 <= self.unproven_ms < self.ticks.uptime_ms():
+            self.unproven_ms = -1
+            self.inbox.put("desired", b"")
+        now_s = self.unix_s()
+        if self.renew_s is not None and now_s is not None and now_s >= self.renew_s:
+            self.inbox.put("certificate", b"")
+
     def heartbeat(self) -> dict:
-        gc.collect()
+        self._chores()
+        blk = largest_block()
         box = self.outbox
         return {
             "on": True,
@@ -237,6 +252,7 @@ class Node:
             "boot": self.boot_number,
             "rst": self.boot.cause,
             "heap": gc.mem_free(),
+            "blk": blk,
             "rssi": self.station.rssi(),
             "restarts": self.supervisor.restarts,
             "mqtt": self.connection.counters,

@@ -51,7 +51,7 @@ BASE = "outpost.errors outpost.paths outpost.boards outpost.toolchain outpost.de
 RULES = (
     Rule("firmware/boot.py", "sys gc"),
     Rule("firmware/main.py", "loader.start esp32"),
-    Rule("firmware/loader/start.py", LOADER + " machine vfs sys gc node.main", may_print=True),
+    Rule("firmware/loader/start.py", LOADER + " machine vfs sys gc time node.main", may_print=True),
     Rule("firmware/loader/*.py", LOADER, "loader.start"),
     # CPython has zlib where the VM has deflate.
     Rule("firmware/node/core/inflate.py", CORE_STDLIB + " zlib loader node.core", PURE_LOADER_NOT),
@@ -70,7 +70,8 @@ RULES = (
     # The entry, how its modules are found, and the composition roots.
     Rule(
         "firmware/node/main.py",
-        "os loader.cbor node.packs node.powered node.battery node.updating node.hal.runtime",
+        "os loader.cbor node.packs node.powered node.battery node.updating node.hal.runtime"
+        " node.parts.farewell",
     ),
     Rule("firmware/node/packs.py", "binascii os sys vfs"),
     Rule("firmware/node/battery.py", f"{CORE_STDLIB} {CHIP} loader node"),

@@ -17,7 +17,7 @@ class Batcher:
     def __init__(
         self, schema_id: bytes, boot: int, columns: int, limits: "tuple[int, int]"
     ) -> None:
-        most, self._age_ms = limits
+        most, self.age_ms = limits
         # 7 bytes hold any value with its quality, 6 a step of time, 40 the head: a batch that is
         # closed in time always fits its buffer, an outbox's and a connection's.
         row_bytes = 6 + 7 * columns
@@ -60,11 +60,11 @@ class Batcher:
     def due(self, now_ms: int) -> bool:
         """Whether the batch is full or old enough to be closed."""
         times = self._batch.times
-        return bool(times) and (len(times) >= self._most or now_ms - times[0] >= self._age_ms)
+        return bool(times) and (len(times) >= self._most or now_ms - times[0] >= self.age_ms)
 
     def due_ms(self) -> int:
         """When the batch gets old (uptime), -1 when it is empty."""
-        return self._batch.times[0] + self._age_ms if self._batch.times else -1
+        return self._batch.times[0] + self.age_ms if self._batch.times else -1
 
     def close(self, offset_ms: "int | None") -> "tuple[memoryview, int] | None":
         """The packed batch and its samples, or None; the view holds until the next call."""

@@ -47,7 +47,7 @@ class Command:
         self.exp: int | None = fields.get("exp")
         self.boot: int | None = fields.get("boot")
         self.up_s: int | None = fields.get("up")
-        self.ops: bytes | None = fields.get("ops")
+        self.ops: bytes | None = fields.get("ops")  # not verified
 
 
 _SHAPES = (
@@ -123,6 +123,10 @@ class Gate:
         """Persist the outcome of a command that was admitted."""
         self._seen = [row for row in self._seen if row[0] != command_id]
         self._remember(command_id, code[:_MAX_VERB])
+
+    def rows(self) -> "list[Any]":
+        """(id, outcome) of the commands that are remembered, oldest first."""
+        return list(self._seen)
 
     def memory(self) -> "tuple[Any, ...]":
         """What the next gate of this boot must know, for `recall`; the ids are on flash."""

@@ -70,15 +70,17 @@ class Plan:
         return self.capacity_mah * 1000 // (self.target_days * 24)
 
 
-def plan_for(product: "Any", board: "Any") -> Plan:
-    """The plan of a product (the map of product.cbor) on a board (that of board-<board>.cbor)."""
+def plan_for(product: "Any", board: "Any", desired: "Any" = None) -> Plan:
+    """The plan of a product (the map of product.cbor) on a board (that of board-<board>.cbor).
+    `desired` are settings that the fleet wants instead."""
+    desired = desired or {}
     battery = product.get("battery", {})
     current = board["current_ua"]
     connecting_ua = current["active"] + current["radio_connecting"]
     return Plan(
         {
-            "interval_s": product["telemetry"]["sample_s"],
-            "connect_every": battery.get("connect_every", 12),
+            "interval_s": desired.get("sample_s", product["telemetry"]["sample_s"]),
+            "connect_every": desired.get("power.connect_every", battery.get("connect_every", 12)),
             "awake_ms": battery.get("awake_s", 20) * 1000,
             "capacity_mah": battery.get("capacity_mah", 0),
             "target_days": battery.get("target_days", 0),

@@ -18,6 +18,15 @@ def read_map(storage, path: str) -> dict:
     return found if isinstance(found, dict) else {}
 
 
+def settings(storage) -> dict:
+    """The desired state in force, by name, as `core.desired` keeps it; may be empty."""
+    found = storage.read("/data/desired.cbor")
+    try:
+        return cbor.decode(found)[1] if found else {}
+    except (cbor.VerifyError, TypeError, IndexError):
+        return {}
+
+
 def count_boot(storage) -> int:
     """One more boot: its number."""
     number = read_map(storage, _BOOTS).get("n", 0) + 1

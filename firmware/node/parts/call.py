@@ -17,6 +17,7 @@ from node.tasks.wake import Budget, Courier, join
 
 _DEVICE = "/data/device.cbor"
 _CLOCK = "/data/clock.cbor"
+_COMMANDS = "/data/commands.cbor"
 _RX_MAX = 2048
 _OPEN_MS = 8000
 
@@ -49,7 +50,10 @@ class Call:
         self.storage = wake.storage
         self.ticks = wake.ticks
         self.log = wake.log
-        self.gate_memory = None
+        self.gate_memory = self.renew_s = None
+        self.unproven_ms = -1
+        self.cert_id = b""
+        self.desired: dict = {}
         self.addresses: dict = {}
         self.device = data.read_map(self.storage, _DEVICE)
         self.id = self.device["id"]
@@ -121,10 +125,13 @@ class Call:
         self.stage = "broker"
         self._make_connection(budget.feed)
         self._say()
+        self._go_on()
         gc.collect()
         self.log.info("heap: %d used, %d free" % (gc.mem_alloc(), gc.mem_free()))
-        courier = Courier(self.connection, self.commands, self.station.joined, budget)
+        courier = Courier(self.connection, self.inbox, self.station.joined, budget)
         done = await courier.run(self._idle, self._goodbye)
+        if not self.connection.connects:
+            self._settle(False)
         self.stage = self.connection.fault or "late"
         self.wake.state.acked += self.connection.acks
         return done
@@ -148,7 +155,7 @@ class Call:
         self.reporter = Reporter(connection, self._heartbeat, self._state, self._stamp, 0)
         self.publisher = PublishSource(self.wake.box, self.boot_number, self.clock.offset_ms)
         connection.add_source(self.publisher)
-        self.commands = Inbox(connection, (self._open_commands, _nothing), self.log)
+        self.inbox = Inbox(connection, (self._open_hands, _close_hands), self.log)
 
     def _tls(self):
         import machine
@@ -157,19 +164,44 @@ class Call:
 
         own = identity.Identity(self.storage, os.urandom, machine.unique_id())
         key, certificate, authority = own.credentials()
+        self._certificate = certificate
         authorities = [authority] if authority else []
         return tls.Tls(certificate, key, authorities, tls.memory_of_this_chip())
 
-    def _open_commands(self):
+    def _open_hands(self, kind: str):
         from node.parts import hands
 
-        return hands.open_commands(self)
+        return hands.open_hands(self, kind)
+
+    def _go_on(self) -> None:
+        """With what was under way before, once the connection is composed."""
+        from node.parts import papers, settings
+
+        papers.introduce(self, self._certificate)
+        settings.started(self, self.wake.cold)
+        if self.wake.cold and b"started" in (self.storage.read(_COMMANDS) or b""):
+            from node.parts import hands
+
+            hands.interrupted(self)
+        now_s = self.unix_s()
+        if self.renew_s is not None and now_s is not None and now_s >= self.renew_s:
+            self.inbox.put("certificate", b"")
 
     def _idle(self) -> bool:
         return self.publisher.idle and self.reporter.idle
 
+    def _settle(self, connected: bool) -> None:
+        from node.parts import papers
+
+        papers.settle(self, self._certificate, connected)
+
     async def _goodbye(self) -> None:
         """Delivered, and still online: what could wait until then."""
+        self._settle(True)
+        if 0 <= self.unproven_ms:
+            from node.parts.settings import Settings
+
+            await Settings(self).handle(b"", None)
         self.rssi_dbm = self.station.rssi() or 0
         self.connection.publish("status", cbor.encode(self._heartbeat()), retain=True)
         state = self.wake.state
@@ -250,6 +282,8 @@ class Call:
             "board": boot.device["board"],
             "confirmed": not boot.trial,
             "root": boot.root["version"],
+            "desired": self.desired,
+            "cert": self.cert_id,
         }
 
     def _heartbeat(self) -> dict:
@@ -271,5 +305,6 @@ class Call:
         }
 
 
-def _nothing(commands) -> None:
-    """The sleep forgets them."""
+def _close_hands(hands) -> None:
+    """The sleep forgets their modules."""
+    hands.close()

@@ -30,10 +30,8 @@ DEVICE = "/data/device.cbor"
 CLOCK = "/data/clock.cbor"
 ACCESS_POINT = "/data/ap.cbor"
 COMMANDS = "/data/commands.cbor"
-_DESIRED = "/data/desired.cbor"
 _IDLE_MS = 1000
 _RX_MAX = 2048
-_FAULTS = ("watchdog", "hard", "exception", "unhealthy")  # loader.layout: what ends a run badly
 
 
 class NotProvisioned(Exception):
@@ -97,7 +95,6 @@ class _Composer:
 
     def __init__(self, node, device: dict) -> None:
         from node.core.config import parse
-        from node.core.desired import DesiredState
         from node.hal import data
 
         self.node = node
@@ -108,9 +105,6 @@ class _Composer:
         self.data = data
         self.wiring = self._wiring()
         node.boot_number = data.count_boot(node.storage)
-        self.desired = DesiredState(node.storage, _DESIRED)
-        self.desired.started(node.boot.cause in _FAULTS)
-        node.desired = self.desired.report()
 
     def compose(self) -> None:
         node = self.node
@@ -118,10 +112,11 @@ class _Composer:
             step()
             gc.collect()  # what composing leaves behind must not end up between what stays
         node.supervisor = Supervisor(node.ticks.uptime_ms, node.log, node.boot.watchdog)
-        hands = (node.open_commands, node.close_commands)
-        self.inbox = Inbox(node.connection, hands, node.log)
+        hands = (node.open_hands, node.close_hands)
+        self.inbox = node.inbox = Inbox(node.connection, hands, node.log)
         self._tasks()
         self._hello()
+        self._go_on()
         _spend()
 
     def _wiring(self):
@@ -162,7 +157,7 @@ class _Composer:
         node.ports.resolve = node.resolve
         config = ConnectionConfig(broker["host"], broker["port"], options)
         node.connection = Connection(config, node.ports, node.log)
-        interval_s = self.desired.get("heartbeat_s", self.config.heartbeat_s)
+        interval_s = self.config.heartbeat_s
         node.reporter = Reporter(
             node.connection, node.heartbeat, node.state, node.stamp, interval_s
         )
@@ -184,7 +179,7 @@ class _Composer:
         self.errand = Errand(node.storage)
         if node.boot.cause == "power_on":
             self.errand.powered_on()
-        interval_s = self.desired.get("update.check_s", self._setting("update", "check_s", 3600))
+        interval_s = self._setting("update", "check_s", 3600)
         secure = self.device["update"]["url"].startswith("https:")
         check = (node.open_check, node.close_check, secure)
         node.update_task = UpdateTask(
@@ -234,6 +229,19 @@ class _Composer:
         add("update", node.update_task)
         if node.boot.trial:
             add("health", _health_task(node))
+
+    def _go_on(self) -> None:
+        """With what was under way before the reset."""
+        from node.parts import papers, settings
+
+        node = self.node
+        settings.started(node)
+        papers.go_on(node)
+        if b"started" in (node.storage.read(COMMANDS) or b""):
+            from node.parts import hands
+
+            hands.interrupted(node)
+        gc.collect()
 
     def _hello(self) -> None:
         node, boot = self.node, self.node.boot

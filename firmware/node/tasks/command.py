@@ -13,6 +13,8 @@ from node.core.command import Refused, parse
 
 _POLL_MS = const(50)
 _MAX_REPLY = const(1024)
+_TAKEN_MS = const(5000)
+_CLOCK_MS = const(15000)
 
 
 class Commands:
@@ -26,6 +28,7 @@ class Commands:
         self._log = log
         self._handlers: dict = {}
         self._after = None
+        self.beat = None
 
     def register(self, verb: str, handler) -> None:
         self._handlers[verb] = handler
@@ -35,6 +38,7 @@ class Commands:
         self._after = action
 
     async def handle(self, payload: bytes, beat) -> None:
+        self.beat = beat  # for handlers that take their time
         try:
             command = parse(payload)
         except Refused as error:
@@ -46,12 +50,15 @@ class Commands:
         code, result = await self._admit_and_run(command)
         await self._reply(command.id, code, result, beat)
         if self._after is not None:
+            await self._taken(beat)
             self._after()
 
     async def _admit_and_run(self, command):
         handler = self._handlers.get(command.verb)
         if handler is None:
             return "unknown_command", None
+        if command.exp is not None:
+            await self._know_the_time()
         try:
             self.gate.admit(command, self._unix_s(), self._uptime_ms())
         except Refused as error:
@@ -63,6 +70,14 @@ class Commands:
         self.gate.finished(command.id, code)
         return code, result
 
+    async def _know_the_time(self) -> None:
+        """Commands that waited at the broker arrive with the connection, the time comes later."""
+        waited_ms = 0
+        while self._unix_s() is None and waited_ms < _CLOCK_MS:
+            self.beat()
+            await asyncio.sleep_ms(_POLL_MS)
+            waited_ms += _POLL_MS
+
     async def _run(self, handler, command):
         try:
             return "ok", await handler(command)
@@ -71,6 +86,14 @@ class Commands:
         except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
             self._log.error("command %s: %r" % (command.verb, error))
             return "failed", {"why": repr(error)[:120]}
+
+    async def _taken(self, beat) -> None:
+        """Until the broker has acknowledged the answer, or has had time to."""
+        waited_ms = 0
+        while not self._link.idle() and waited_ms < _TAKEN_MS:
+            beat()
+            await asyncio.sleep_ms(_POLL_MS)
+            waited_ms += _POLL_MS
 
     async def _reply(self, command_id: str, code: str, result, beat) -> None:
         answer = {"id": command_id, "ok": code == "ok", "code": code}

@@ -5,7 +5,9 @@ import asyncio
 from micropython import const
 from node.core.command import Refused
 
-_LOG_MAX = const(800)
+_LOG_MAX = const(4096)  # more than any ring holds
+_PIECE = const(1000)
+_POLL_MS = const(50)
 
 
 class Remote:
@@ -24,7 +26,7 @@ class Remote:
         commands.register("log-pull", self.log_pull)
 
     async def ping(self, command) -> dict:
-        """Answer with the uptime: the whole path works, and how long it took is the sender's to see."""
+        """Answer with the uptime: the whole path works; how long it took is the sender's to see."""
         return {"up": self._node.ticks.uptime_ms() // 1000, "version": self._node.boot.version}
 
     async def identify(self, command) -> dict:
@@ -58,12 +60,36 @@ class Remote:
         return {"seconds": self._node.defer_update(digest, seconds)}
 
     async def log_pull(self, command) -> dict:
-        """The newest log lines, at most `bytes` of them."""
+        """Send the newest log lines on `up/log`, at most `bytes` of them, of `level` and above."""
         limit = _bounded(command.args.get("bytes", _LOG_MAX), 1, _LOG_MAX)
-        return {"log": self._node.log.tail(limit), "dropped": self._node.log.dropped}
+        level = _bounded(command.args.get("level", 0), 0, 3)
+        log = self._node.log
+        text = _newest(_of_level(log.tail(_LOG_MAX), level), limit)
+        at = 0
+        while at < len(text):
+            end = text.rfind(b"\n", at, at + _PIECE) + 1  # a line is shorter than a piece
+            while not self._node.connection.publish("log", text[at:end]):
+                self._commands.beat()
+                await asyncio.sleep_ms(_POLL_MS)
+            at = end
+        return {"bytes": len(text), "dropped": log.dropped}
+
+
+def _of_level(text: bytes, level: int) -> bytes:
+    """The lines, `<uptime> <letter> ...`, whose letter is that of `level` or of a higher one."""
+    letters = b"DIWE"[level:]
+    lines = [line for line in text.split(b"\n") if line]
+    return b"".join([line + b"\n" for line in lines if line.split(b" ")[1] in letters])
+
+
+def _newest(text: bytes, limit: int) -> bytes:
+    """Whole lines from the end, at most `limit` bytes."""
+    if len(text) <= limit:
+        return text
+    return text[text.find(b"\n", len(text) - limit - 1) + 1 :]
 
 
 def _bounded(value, low: int, high: int) -> int:
-    if not isinstance(value, int) or not low <= value <= high:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise Refused("bad_argument")
     return value

@@ -14,6 +14,7 @@ from micropython import const
 
 _QUEUE = const(16)
 _POLL_MS = const(500)
+_FINE = const(1024)
 _MAX_EVENT = const(1800)  # the Connection's window is 2 KiB
 
 
@@ -40,7 +41,7 @@ class Reporter:
         self._facts = facts
         self._state = state
         self._stamp = stamp
-        self._interval_ms = interval_s * 1000
+        self.interval_ms = interval_s * 1000
         self._events: list = []
         self._token = 0
         self._state_sent = False
@@ -102,7 +103,7 @@ class Reporter:
             self._was_connected = connected
             if connected and waited_ms >= next_ms:
                 if self._link.publish("status", cbor.encode(self._facts()), retain=True):
-                    next_ms = waited_ms + self._interval_ms
+                    next_ms = waited_ms + self.interval_ms
             await asyncio.sleep_ms(_POLL_MS)
             waited_ms += _POLL_MS
 
@@ -123,7 +124,17 @@ def _encode(event) -> bytes:
     return payload
 
 
-def heap_facts() -> dict:
-    """Free bytes, and whether they are whole: the largest block is what TLS needs."""
+def largest_block() -> int:
+    """Bytes of heap in one piece, as near as a few attempts tell: what TLS needs is a piece."""
     gc.collect()
-    return {"heap": gc.mem_free(), "alloc": gc.mem_alloc()}
+    size, found = gc.mem_free() // 2, 0
+    step = size
+    while step >= _FINE:
+        step //= 2
+        try:
+            bytearray(size)
+            found = size
+            size += step
+        except MemoryError:
+            size -= step
+    return found

@@ -42,13 +42,13 @@ class SenseTask:
     beat_ms = 30000
 
     def __init__(self, product, stations, sampler, box, ports) -> None:
-        self._interval_ms = product.sample_ms
-        self._adaptive = None
+        self.interval_ms = product.sample_ms
+        self.adaptive = None
         if 0 < product.sample_min_ms < product.sample_ms:
             from node.core.smooth import AdaptiveInterval
 
-            self._adaptive = AdaptiveInterval(product.sample_min_ms, product.sample_ms)
-        self._stations = stations
+            self.adaptive = AdaptiveInterval(product.sample_min_ms, product.sample_ms)
+        self.stations = stations
         self._sampler = sampler
         self._box = box
         self._uptime_ms, self._offset_ms, self._log = ports
@@ -65,9 +65,9 @@ class SenseTask:
             beat()
             moved = await self.round()
             self._hand_over()
-            step_ms = self._interval_ms
-            if self._adaptive is not None:
-                step_ms = self._adaptive.step(moved)
+            step_ms = self.interval_ms
+            if self.adaptive is not None:
+                step_ms = self.adaptive.step(moved)
             if self._sampler.capturing:
                 step_ms = max(_STEP_MS, step_ms // _HIGH_RATE)
             next_ms = max(next_ms + step_ms, self._uptime_ms())
@@ -113,10 +113,10 @@ class SenseTask:
     async def round(self) -> bool:
         """Start all sensors, then collect them: their conversions overlap. True: it made a row."""
         self.rounds += 1
-        for station in self._stations:
+        for station in self.stations:
             self._start(station)
-        for index in range(len(self._stations)):
-            await self._collect(index, self._stations[index])
+        for index in range(len(self.stations)):
+            await self._collect(index, self.stations[index])
         return self._sampler.finish(self._uptime_ms())
 
     def _start(self, station) -> None:

@@ -72,7 +72,7 @@ class UpdateTask:
     def __init__(self, check_ports, ports: Ports, interval_s: int, log=None, wait_s=0) -> None:
         self._open_check, self._close_check, self._secure = check_ports
         self._ports = ports
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._log = log
         self._asked = False
         self._due_ms = wait_s * 1000
@@ -86,7 +86,7 @@ class UpdateTask:
     async def run(self, beat) -> None:
         # spread a street of devices that power up together; the first check is still soon
         self._due_ms += self._ports.uptime_ms() + self._ports.below(
-            1 + min(self._interval_s, 60) * 250
+            1 + min(self.interval_s, 60) * 250
         )
         while True:
             beat()
@@ -97,7 +97,7 @@ class UpdateTask:
             await asyncio.sleep_ms(_STEP_MS)
 
     def _next_s(self) -> int:
-        base = self._interval_s
+        base = self.interval_s
         if self.outcome == _FAILED:
             base = min(base, _RETRY_S)
         elif self.outcome == _BLIND:

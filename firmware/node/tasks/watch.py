@@ -7,7 +7,7 @@ import asyncio
 
 _POLL_MS = 1000
 _RETRY_S = 30
-_QUEUE = 4  # commands
+_QUEUE = 6  # messages
 _LOOK_MS = 50
 _MEMORY_MS = 5000
 
@@ -82,7 +82,7 @@ class ClockWatch:
 
 
 class Inbox:
-    """Takes in what arrives on `down/command`, and has it done (by `tasks.command.Commands`)."""
+    """Takes in what arrives on `down/`, and has it done by what is loaded for its kind."""
 
     beat_ms = 60000
 
@@ -91,18 +91,23 @@ class Inbox:
         self._log = log
         self._waiting: list = []
         self._busy = False
-        link.subscribe("command", self._arrived)
+        for kind in ("command", "desired", "certificate"):
+            link.subscribe(kind, self._door(kind))
+
+    def _door(self, kind: str):
+        return lambda payload: self.put(kind, bytes(payload))
 
     @property
     def idle(self) -> bool:
         """Nothing waits and nothing is being carried out: a device may go back to sleep."""
         return not self._waiting and not self._busy
 
-    def _arrived(self, payload) -> None:
+    def put(self, kind: str, payload: bytes) -> None:
+        """Have this looked at; an empty payload: see what is to be done of that kind."""
         if len(self._waiting) >= _QUEUE:
-            self._log.warning("command: queue full, one dropped")
+            self._log.warning("%s: queue full, one dropped" % kind)
             return
-        self._waiting.append(bytes(payload))
+        self._waiting.append((kind, payload))
 
     async def run(self, beat) -> None:
         self._busy = False
@@ -113,16 +118,17 @@ class Inbox:
             await asyncio.sleep_ms(_LOOK_MS)
 
     async def _empty(self, beat) -> None:
+        kind = self._waiting[0][0]
         try:
-            hands = self._open()
+            hands = self._open(kind)
         except MemoryError:
-            self._log.warning("command: no memory")
+            self._log.warning("%s: no memory" % kind)
             await asyncio.sleep_ms(_MEMORY_MS)
             return
         self._busy = True
         try:
-            while self._waiting:
-                await hands.handle(self._waiting.pop(0), beat)
+            while self._waiting and self._waiting[0][0] == kind:
+                await hands.handle(self._waiting.pop(0)[1], beat)
         finally:
             self._busy = False
             self._close(hands)

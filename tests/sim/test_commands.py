@@ -1,0 +1,93 @@
+"""Every command, from the fleet's registry to a simulated board and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.sim.fleet_node import ID, Lab
+
+pytestmark = [pytest.mark.vm, pytest.mark.broker]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab.start()
+
+
+def test_ping(lab: Lab) -> None:
+    found = lab.command("ping")
+    assert found.ok and found.reply["r"]["version"] == "1.0.0"
+    assert found.reply["r"]["up"] >= 0
+
+
+def test_identify_blinks(lab: Lab) -> None:
+    assert lab.command("identify", times=2).reply["r"] == {"blinked": 2}
+    assert lab.command("identify", times=0).reply["code"] == "bad_argument"
+
+
+def test_check_update(lab: Lab) -> None:
+    assert lab.command("check-update").ok
+
+
+def test_defer_update(lab: Lab) -> None:
+    found = lab.command("defer-update", release=bytes(32).hex(), seconds=60)
+    assert found.reply["code"] == "bad_argument"  # JSON has no bytes: see test below
+
+
+def test_log_pull(lab: Lab) -> None:
+    found = lab.command("log-pull", bytes=300)
+    assert found.ok and 0 < found.reply["r"]["bytes"] <= 300
+    text = lab.until(lambda: lab.events("log"), "the log")[0].body["text"]
+    assert len(text.encode()) == found.reply["r"]["bytes"]
+    assert "command: log-pull" in text
+    assert lab.command("log-pull", bytes=0).reply["code"] == "bad_argument"
+
+
+def test_self_test(lab: Lab) -> None:
+    report = lab.command("self-test").reply["r"]
+    assert report["flash"] == "" and report["random"] and report["clock"]
+    assert report["sensors"] == {"air": ""}
+    assert report["heap"] >= report["blk"] > 10_000
+    assert report["radio"] < 0
+
+
+def test_unknown_commands_are_answered(lab: Lab) -> None:
+    assert lab.command("dance").reply["code"] == "unknown_command"
+
+
+def test_an_expired_command_is_not_run(lab: Lab) -> None:
+    sent = lab.server.send_command(ID, "ping", {}, ttl_s=-10)
+    assert lab.answer(sent).reply["code"] == "expired"
+
+
+def test_a_command_delivered_twice_runs_once(lab: Lab) -> None:
+    from loader import cbor
+
+    commands = lab.server.registry.commands
+    sent = lab.command("ping")
+    body = {"id": sent.id, "cmd": "ping", "args": {}}
+    before = lab.device.last_seen_ms
+    lab.server._send(f"v1/{ID}/down/command", cbor.encode(body))
+    lab.until(lambda: lab.device.last_seen_ms > before, "a sign of life")
+    time.sleep(1)
+    assert commands.get(sent.id).reply == sent.reply
+
+
+def test_heartbeat_has_its_fields(lab: Lab) -> None:
+    beat = lab.device.heartbeat
+    for key in ("up", "boot", "rst", "heap", "blk", "rssi", "q", "box", "mqtt", "wifi"):
+        assert key in beat, key
+    assert 10_000 < beat["blk"] <= beat["heap"]
+
+
+def test_reboot(lab: Lab) -> None:
+    before = lab.device.boot
+    assert lab.command("reboot").ok
+    lab.until(lambda: lab.device.boot == before + 1 and lab.device.online, "the next boot")
+    assert lab.device.reset_cause == "planned"
+    boot = lab.events("boot")[0]
+    assert boot.body["reason"] == "command"
