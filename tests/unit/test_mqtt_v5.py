@@ -94,6 +94,19 @@ class Connecting(unittest.TestCase):
                 session.window.publish(topic, bytes(60), 1)
             self.assertTrue(session.window.publish(topic, bytes(50), 1))
 
+    def test_receive_maximum_holds_for_what_waited(self):
+        """4.9: four messages from before, and a broker that takes two at a time."""
+        session = make()
+        for k in range(4):
+            session.window.publish(Topic("t"), b"%d" % k, 1, False, k)
+        written(session)
+        feed(session, connack(b"\x21\0\2"))
+        self.assertEqual(written(session), b"\x32\7\0\1t\0\1\x000\x32\7\0\1t\0\2\x001")
+        self.assertEqual(session.output(), 0)
+        self.assertEqual(feed(session, b"\x40\2\0\1"), [2])
+        self.assertEqual(written(session), b"\x32\7\0\1t\0\3\x002")
+        self.assertEqual(session.output(), 0)
+
     def test_refusals(self):
         for data, code in (
             (connack(b"", 0x87), "refused"),

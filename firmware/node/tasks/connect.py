@@ -18,7 +18,7 @@ from node.core.mqtt.session import ACKED, CONNECTED, MESSAGE, SUBSCRIBED, Sessio
 from node.core.mqtt.topic import Topic
 
 _TICK_MS = const(200)
-_BURST = const(8)  # turns of the pump in which no other task runs
+_BURST_MS = const(8)  # for which the pump keeps the processor while acknowledgements are due
 _IDLE_TURNS = const(16)
 _TICKS = const(0x3FFFFFFF)
 _RECEIVE_BYTES = const(256)
@@ -248,14 +248,18 @@ class Connection:
         """Runs beside _tend: the pump, woken by the socket. While acknowledgements are due it
         looks again at once, because on a good link they are faster than a turn of asyncio."""
         window = self.session.window
+        ticks_ms = self._ports.ticks_ms
+        turn = self._turn
+        waiting = link.waiting
         idle = 0
         try:
             while True:
-                for _ in range(_BURST):
-                    idle = 0 if self._turn() else idle + 1
+                started = ticks_ms()
+                while (ticks_ms() - started) & _TICKS < _BURST_MS:
+                    idle = 0 if turn() else idle + 1
                     if not window.count and idle or not self._live:
                         break
-                    link.waiting(1)
+                    waiting(1)
                 if idle < _IDLE_TURNS:
                     await asyncio.sleep_ms(0)
                 elif self.session.output():

@@ -121,6 +121,10 @@ class Window:
             self.at = self._loose_at
             self.left = self.loose
             return True
+        if count > self.limit:  # 4.9 of MQTT 5: a broker that now takes fewer at a time
+            count = self.limit
+            if k >= count:
+                return False
         i = self._first + k
         if i >= self._slots:
             i -= self._slots
