@@ -320,6 +320,7 @@ class Proxy:
         self.accepting = True
         self.up_bytes = self.down_bytes = self.accepted = 0
         self.up_pieces: list[tuple[float, int]] = []
+        self.up_data = bytearray()
         self._random = random.Random(1)
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -375,6 +376,7 @@ class Proxy:
     def _note(self, data: bytes, up: bool) -> None:
         if up:
             self.up_bytes += len(data)
+            self.up_data += data
             self.up_pieces.append((time.monotonic(), len(data)))
         else:
             self.down_bytes += len(data)
