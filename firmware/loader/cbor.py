@@ -132,11 +132,9 @@ def encode(value: "layout.Item") -> bytes:
         return b"\xf6" if value is None else b"\xf5" if value else b"\xf4"
     if kind is int:
         return prefix(1, -1 - value) if value < 0 else prefix(0, value)
-    if kind is str:
-        value = value.encode()
-        return prefix(3, len(value)) + bytes(value)
-    if kind in (bytes, bytearray, memoryview):
-        return prefix(2, len(value)) + bytes(value)
+    if kind in (str, bytes, bytearray, memoryview):
+        raw = value.encode() if kind is str else bytes(value)
+        return prefix(3 if kind is str else 2, len(raw)) + raw
     if kind in (list, tuple):
         return prefix(4, len(value)) + b"".join([encode(item) for item in value])
     if kind is dict:

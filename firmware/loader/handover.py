@@ -50,8 +50,7 @@ class Boot:
         self.secret = record.read(base + layout.SECRET)
         self.watchdog: "layout.Item" = None
         self.reset: "layout.Item" = None
-        self.trial, self.tries = False, 0
-        self.mode, self.version, self.digest = "", "", b""
+        self.mode, self.version, self.digest, self.trial, self.tries = "", "", b"", False, 0
         self.release: "layout.Map" = {}
         self._use(1)
 
@@ -125,8 +124,7 @@ class Boot:
         self.mode, self.trial = mode, mode == "trial"
         self.tries = tries * self.trial
         if self.trial:
-            self.record["trial"][3] = tries
-            self.record["trial"][4] += 1
+            self.record["trial"][3:] = [tries, self.record["trial"][4] + 1]
         else:
             self.record["confirmed"] = self.index  # a fallback stays
         try:
@@ -163,10 +161,11 @@ class Boot:
 
     def fail(self, cause: str, stage: str, text: str) -> None:
         """Note a fault of this release ("exception", "unhealthy"); then reset, and it counts."""
-        self.add_evidence((self.version, self.digest, self.tries + self.trial), cause, stage, text)
         try:
+            ran = (self.version, self.digest, self.tries + self.trial)
+            self.add_evidence(ran, cause, stage, text)
             self.plan_reset(cause)
-        except OSError:
+        except Exception:  # noqa: BLE001 - no room on the flash, or in memory
             pass  # the reset then reads as a watchdog's or a hard one: a fault as well
 
     # --- evidence

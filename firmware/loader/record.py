@@ -48,5 +48,4 @@ def write_map(path: str, value: "layout.Item") -> None:
 
 def load(path: str) -> "layout.Map":
     """The boot record, or what a device starts with."""
-    first = {"confirmed": 0, "trial": [], "floor": [0, 0], "failed": [], "heads": {}}
-    return read_map(path) or first
+    return read_map(path) or dict(confirmed=0, trial=[], floor=[0, 0], failed=[], heads={})  # noqa: C408

@@ -50,9 +50,7 @@ def open_manifest(slot: str, secret: bytes, root: "layout.Item" = None) -> "layo
         if not sealed or error.code == "signature":
             raise
         revoked = True
-    release = trust.parse_release(payload)
-    release["revoked"] = revoked
-    return release
+    return dict(trust.parse_release(payload), revoked=revoked)
 
 
 def check_files(slot: str, release: "layout.Map", secret: bytes) -> None:

@@ -8,6 +8,7 @@ imported here, before a slot is on the path.
 import gc
 import os
 import sys
+import time
 
 from micropython import const
 
@@ -15,6 +16,7 @@ from loader import cbor, layout, record
 from loader.handover import Boot
 
 _TRACE_BYTES = const(1000)  # kept of a traceback: its end
+_REST_S = const(60)  # between the starts of a confirmed release that fails again and again
 # machine's names of reset causes, and ours
 _CAUSES = "PWRON power_on BROWNOUT brown_out DEEPSLEEP deep_sleep WDT watchdog SOFT soft"
 # fields of board.cbor, see layout
@@ -29,19 +31,16 @@ def device_facts(base: str) -> "layout.Map":
         facts = cbor.check(cbor.decode(record.read(base + layout.BOARD)), _BOARD)
     except cbor.VerifyError:
         facts = {"product": "", "board": ""}
-    facts["mpy"] = getattr(sys.implementation, "_mpy", 0) & 0xFF
     facts["micropython"] = list(sys.implementation.version[:3])
-    facts["build"] = sys.version
+    facts.update(mpy=getattr(sys.implementation, "_mpy", 0) & 0xFF, build=sys.version)
     return facts
 
 
 def hardware_cause(machine: "layout.Item") -> str:
     """machine.reset_cause() by one set of names. ESP32 reports a brown-out as a power-on."""
     words = _CAUSES.split()
-    for name, cause in zip(words[::2], words[1::2]):
-        if getattr(machine, name + "_RESET", None) == machine.reset_cause():
-            return cause
-    return "hard"
+    values = [getattr(machine, name + "_RESET", None) for name in words[::2]]
+    return dict(zip(values, words[1::2])).get(machine.reset_cause(), "hard")
 
 
 def reset_cause(base: str, hardware: str) -> "tuple[str, str]":
@@ -56,17 +55,6 @@ def reset_cause(base: str, hardware: str) -> "tuple[str, str]":
         return hardware, ""
     planned = "deep_sleep" if reason == "sleep" else "planned"
     return reason if reason in layout.FAULTS else planned, reason
-
-
-def traceback_text(base: str, error: BaseException) -> str:
-    """The end of the traceback, by way of the file that evidence is written to next.
-
-    Not in memory: it may be memory that has run out.
-    """
-    path = base + layout.EVIDENCE + layout.TMP
-    with open(path, "w") as f:
-        sys.print_exception(error, f)  # type: ignore[attr-defined]
-    return "".join([chr(byte) for byte in record.read(path)[-_TRACE_BYTES:]])
 
 
 def run(base: str = "") -> None:
@@ -94,7 +82,24 @@ def run(base: str = "") -> None:
         boot.watchdog = machine.WDT(timeout=boot.device["wdt_ms"])
     sys.path.append(boot.slot)
     gc.collect()
-    execute(boot)
+    try:
+        execute(boot)
+        # A fault after a fault, and nothing to go back to: else it would go on ten times a second,
+        # and write to the flash each time.
+        again = not boot.trial and boot.cause in layout.FAULTS
+        for _ in range(_REST_S if again else 0):
+            time.sleep(1)
+            if boot.watchdog:
+                boot.watchdog.feed()
+    except KeyboardInterrupt:
+        boot.plan_reset("interrupt")
+        # The watchdog must not end the developer's session: an RP2040's is paused (CTRL.ENABLE, by
+        # the register's clearing alias, as the SDK does it), an ESP32's gets more time.
+        if boot.device["chip"] == "rp2040":
+            machine.mem32[0x4005B000] = 1 << 30
+        elif boot.watchdog:
+            machine.WDT(timeout=3600_000)
+        raise
     machine.reset()
 
 
@@ -107,13 +112,15 @@ def execute(boot: Boot) -> None:
         stage = "run"
         node.main.run(boot)
     except KeyboardInterrupt:
-        # the watchdog goes on on RP2: that reset is not the release's fault
-        boot.plan_reset("interrupt")
         raise
     except BaseException as error:  # noqa: BLE001 - SystemExit and MemoryError too
         gc.collect()
         try:
-            text = traceback_text(boot.base, error)
-        except OSError:
-            text = repr(error)[:_TRACE_BYTES]
+            # by way of the file that evidence is written to next: memory may have run out
+            path = boot.base + layout.EVIDENCE + layout.TMP
+            with open(path, "w") as f:
+                sys.print_exception(error, f)  # type: ignore[attr-defined]
+            text = "".join([chr(byte) for byte in record.read(path)[-_TRACE_BYTES:]])
+        except Exception:  # noqa: BLE001 - no room on the flash, or in memory
+            text = type(error).__name__
     boot.fail("exception", stage, text)

@@ -168,19 +168,18 @@ def parse_release(payload: "layout.Buffer", digest: "bytes | None" = None) -> "l
 
 
 def _check_path(path: str, seen: "set[str]") -> None:
-    """Relative, plain characters, no dotted part, not a name of the loader's."""
-    refuse(path in (layout.MANIFEST, layout.SEAL) or len(path) > _MAX_PATH, "path", path)
+    """Relative, plain characters, no dotted part, not one seen (as are names of the loader's)."""
+    refuse(path in seen or len(path) > _MAX_PATH, "path", path)
     parent = ""
     for part in path.split("/"):
         # stripped of what is allowed, nothing is left of a plain name
         strange = not part or part[0] == "." or part.strip(_PATH_CHARS)
         refuse(strange or parent in seen, "path", path)
         parent = parent + "/" + part if parent else part
-    refuse(path in seen, "path", path)
 
 
 def _check_files(release: "layout.Map") -> None:
-    seen: "set[str]" = set()
+    seen = {layout.MANIFEST, layout.SEAL}
     refuse(not 0 < len(release["files"]) <= _MAX_FILES, "files")
     for entry in release["files"]:
         refuse(kinds(entry) != [str, int, bytes], "files")

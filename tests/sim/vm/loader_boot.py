@@ -17,12 +17,27 @@ class Reset(BaseException):
 class Watchdog:
     def __init__(self, timeout):
         print("watchdog", timeout)
+        self.fed = 0
 
     def feed(self):
-        print("fed")
+        self.fed += 1
+
+
+class Registers:
+    def __setitem__(self, address, value):
+        print("register", hex(address), hex(value))
+
+
+class Time:
+    def __init__(self):
+        self.slept_s = 0
+
+    def sleep(self, seconds):
+        self.slept_s += seconds
 
 
 class Machine:
+    mem32 = Registers()
     WDT = Watchdog
     PWRON_RESET = 1
     WDT_RESET = 3
@@ -47,6 +62,7 @@ sys.modules["machine"] = Machine() if CHIP == "rp2" else Esp32()
 sys.path[:] = [".frozen", FIRMWARE]
 import loader.start  # noqa: E402
 
+loader.start.time = Time()
 try:
     loader.start.run(BASE)
     print("safe", loader.start.safe is not None)
@@ -54,4 +70,6 @@ except Reset:
     print("reset")
 except KeyboardInterrupt:
     print("interrupted")
+if loader.start.time.slept_s:
+    print("rested", loader.start.time.slept_s)
 print("path", " ".join(sys.path).replace(BASE, ""))

@@ -107,3 +107,9 @@ class Watchdog:
         state.wdt_due_ms = clock.now_ms() + state.wdt_ms
         state.wdt_fed += 1
         libc.alarm_ms(state.wdt_ms)
+
+
+def pause_watchdog():
+    """CTRL.ENABLE of an RP2040 is cleared."""
+    shared.S.wdt_ms = 0
+    libc.alarm_ms(0)

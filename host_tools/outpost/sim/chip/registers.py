@@ -1,10 +1,14 @@
-"""mem8, mem16, mem32: the few registers that firmware reads to tell one reset from another."""
+"""mem8, mem16, mem32: the few registers that firmware reads to tell one reset from another, and
+the one that pauses the watchdog.
+"""
 
 from . import layout, power, shared
 
 _WATCHDOG = 0x40058000
 _REASON = _WATCHDOG + 0x08
 _SCRATCH = _WATCHDOG + 0x0C
+_CTRL_CLEAR = _WATCHDOG + 0x3000  # what is written here is cleared in CTRL
+_ENABLE = 1 << 30
 
 
 class _Registers:
@@ -19,7 +23,11 @@ class _Registers:
         raise ValueError("register 0x%08x is not simulated" % address)
 
     def __setitem__(self, address, value):
-        at = _scratch_at(address) if power.board["port"] == "rp2" else 0
+        rp2 = power.board["port"] == "rp2"
+        if rp2 and (address, value) == (_CTRL_CLEAR, _ENABLE):
+            power.pause_watchdog()
+            return
+        at = _scratch_at(address) if rp2 else 0
         if not at:
             raise ValueError("register 0x%08x is not simulated" % address)
         for index in range(4):
