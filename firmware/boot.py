@@ -10,7 +10,10 @@ for _name in _names.split():
 sys.path.append("/outpost")
 
 import gc  # noqa: E402
+import machine  # noqa: E402
 
 # A parsed release is hundreds of small objects. With garbage left between them until the heap is
-# full they end up all over it, and a heap that could hold them three times over is "full".
-gc.threshold(4096)
+# full they end up all over it, and a heap that could hold them three times over is "full". A wake
+# from deep sleep parses none, and need not collect at all.
+if machine.reset_cause() != getattr(machine, "DEEPSLEEP_RESET", None):
+    gc.threshold(4096)

@@ -49,7 +49,7 @@ def host(files: str, project: str, **kwargs: bool) -> Rule:
 BASE = "outpost.errors outpost.paths outpost.boards outpost.toolchain outpost.debian"
 
 RULES = (
-    Rule("firmware/boot.py", "sys gc"),
+    Rule("firmware/boot.py", "sys gc machine"),
     Rule("firmware/main.py", "loader.start esp32"),
     Rule("firmware/loader/start.py", LOADER + " machine vfs sys gc time node.main", may_print=True),
     Rule("firmware/loader/*.py", LOADER, "loader.start"),
