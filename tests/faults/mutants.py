@@ -247,7 +247,11 @@ MUTANTS = (
         "glenn20 #9: wrong image, SHA passed, then not bootable",
         "update",
         (
-            (HANDOVER, "        _verifier().check_files(self.staging, release, self.secret)\n", ""),
+            (
+                HANDOVER,
+                "        _verifier().check_files(self.staging, release, self.secret)\n",
+                "",
+            ),
             (
                 STAGING,
                 "            digest = yield from self._hash(here)\n            matches",
