@@ -10,6 +10,7 @@ for _name in _names.split():
 sys.path.append("/outpost")
 
 import gc  # noqa: E402
+
 import machine  # noqa: E402
 
 # A parsed release is hundreds of small objects. With garbage left between them until the heap is
