@@ -15,8 +15,9 @@ from outpost.errors import OutpostError
 OUTSIDE = frozenset({"node/main.mpy", "node/packs.mpy"})
 
 _UPDATE = (
-    "core/check core/conditions core/errand core/fetch core/filetable core/http core/image core/inflate core/staging"
-    " core/update core/url hal/runtime hal/slotfiles parts/check tasks/download"
+    "core/check core/conditions core/errand core/fetch core/filetable core/http core/image"
+    " core/inflate core/staging core/update core/url hal/runtime hal/slotfiles parts/check"
+    " tasks/download"
 )
 _MQTT = "hal/link hal/memory hal/resolve hal/tls hal/tls_codes tasks/connect"
 _IDENTITY = "core/csr core/p256 tasks/identity"

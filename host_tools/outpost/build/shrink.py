@@ -2,8 +2,9 @@
 
 MicroPython keeps every distinct name of a program for ever: its letters, and a row in tables that
 double when they are full. So what nothing refers to is left out (`outpost.build.prune`), constants
-of other modules are put in place (`outpost.build.inline`), and private names are shared:
-`_storage` here and `_handlers` there both become `_a`. So are the names of parameters that no call
+of other modules are put in place (`outpost.build.inline`), public names become such as the
+interpreter has in its ROM (`outpost.build.names`), and private names are shared: `_storage` here
+and `_handlers` there both become `_a`. So are the names of parameters that no call
 gives by keyword. What only a type checker or the compiler reads goes as well (`if TYPE_CHECKING`,
 the import of `const`).
 
@@ -18,6 +19,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from outpost.build import names
 from outpost.build.edits import Edit, apply, lines_of, words_of_strings
 from outpost.build.inline import inline
 from outpost.build.prune import prune
@@ -41,13 +43,22 @@ def shrink(
     sources = inline(prune(sources, theirs, entries), entries)
     trees = {path: ast.parse(source, path) for path, source in sources.items()}
     kept = _shared_names(trees)
-    return {path: _shrunk(sources[path], trees[path], kept) for path in sources}
+    outside = theirs | {name for path in entries if path in trees for name in _all(trees[path])}
+    public = names.usable(trees, outside)
+    return {path: _shrunk(sources[path], trees[path], kept, public) for path in sources}
 
 
-def _shrunk(source: str, tree: ast.Module, kept: frozenset[str]) -> str:
+def _shrunk(source: str, tree: ast.Module, kept: frozenset[str], public: dict[str, str]) -> str:
     blank = {*_type_checking_lines(tree), *_const_import_lines(tree)}
-    private = _name_edits(tree, source.split("\n"), _private_map(tree, kept))
-    return apply(source, [*private, *_parameter_edits(tree, kept)], blank)
+    lines = source.split("\n")
+    private = _name_edits(tree, lines, _private_map(tree, kept))
+    shared = names.edits(tree, lines, public)
+    return apply(source, [*shared, *private, *_parameter_edits(tree, kept)], blank)
+
+
+def _all(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        yield from names.names_of(node)
 
 
 # --- which names
