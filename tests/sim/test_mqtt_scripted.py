@@ -13,6 +13,7 @@ import pytest
 
 from tests.sim.mqtt_harness import Broker, Node, Peer, Receiver, ScriptedBroker, puback
 
+HEAP_SLACK = 1024
 QUICK = {"backoff_ms": 50, "backoff_cap_ms": 400, "stable_ms": 2000, "count": 12}
 
 
@@ -25,11 +26,16 @@ def play(script: Callable[[Peer], None], timeout_s: float = 20, **more: Any) -> 
     with ScriptedBroker(script) as broker, Node(settings(broker.port, **more)) as node:
         done = node.result(timeout_s)
         assert done["missing"] == 0
+        idle = node.seen("idle")
+        grown = done["heap"] - idle[0]["heap"] if idle else 0
+        assert grown <= HEAP_SLACK
         faults = [event["code"] for event in node.seen("fault")]
     assert set(broker.numbers()) == set(range(node.settings["count"]))
     check_resends(broker)
-    words = f"gap {done['gap_ms']} ms, {broker.connections} connections, faults {faults}"
-    print(f"{script.__name__}: lost 0, {words}")
+    words = f"{broker.connections} connections, faults {faults}"
+    print(
+        f"{script.__name__}: lost 0, recovered in {done['gap_ms']} ms, heap {grown:+} B, {words}"
+    )
     return broker, done, faults
 
 
