@@ -5,6 +5,7 @@ NODE_FIRMWARE, the folder to import from, and NODE_SETTINGS, JSON with
   host, port, tls {cert, key, anchors}, keepalive_s, ack_timeout_ms, open_timeout_ms, window,
   window_bytes, max_packet, version, clean, backoff_ms, backoff_cap_ms, stable_ms
   count, interval_ms (0: as fast as may be), size, qos: the messages; payload "<number> xxxx"
+  dns: port of a name server to ask instead of the system's
   longest_pauses: no jitter; clock_jumps; will; stop: say DISCONNECT at the end
   subscribe: down/<suffix> to listen to; online: {"from": ms, "to": ms} without a network
   linger_ms: stay so long after all is acknowledged; expect: incoming messages to wait for
@@ -140,11 +141,19 @@ def ports_of(settings):
         def online():
             return not gap["from"] <= now_ms() < gap["to"]
 
-    ports = Ports(tls, None, online)
+    ports = Ports(tls, None, online, resolver_of(settings))
     ports.ticks_ms = ticks_ms
     if settings.get("longest_pauses"):  # the ceiling itself, to see it grow
         ports.below = lambda limit: limit - 1
     return ports
+
+
+def resolver_of(settings):
+    if not settings.get("dns"):
+        return None
+    from node.hal.resolve import Resolver
+
+    return Resolver(lambda: ["127.0.0.1"], settings["dns"]).resolve
 
 
 def read(name):

@@ -15,6 +15,7 @@ import pytest
 
 from tests.sim.mqtt_harness import (
     Broker,
+    NameServer,
     Node,
     Pki,
     Proxy,
@@ -206,6 +207,24 @@ def test_dead_dns(broker: Broker) -> None:
     with Node(settings(broker.port, host="broker.invalid")) as node:
         codes = {node.wait_for("fault", 30, count)["code"] for count in (1, 2, 3)}
     assert codes <= {"dns", "dns_timeout"}
+
+
+def test_dns_that_comes_back(broker: Broker) -> None:
+    """No name server when the device starts; and one that dies again costs nothing any more."""
+    receiver = Receiver(broker)
+    with NameServer() as names, Proxy(broker.port) as proxy:
+        names.alive = False
+        given = settings(proxy.port, host="broker.test", dns=names.port, open_timeout_ms=1500)
+        with Node(given) as node:
+            assert node.wait_for("fault")["code"] == "dns_timeout"
+            names.alive = True
+            cured_at = time.monotonic()
+            node.wait_for("idle")
+            back_ms = round(1000 * (node.seen("connected")[0]["at"] - cured_at))
+            names.alive = False
+            proxy.cut()
+            cured_at = time.monotonic()
+            finish(f"DNS back ({back_ms} ms), dead again", node, receiver, cured_at=cured_at)
 
 
 def test_message_as_large_as_the_heap(broker: Broker, firmware: Path, vm32: Path) -> None:
