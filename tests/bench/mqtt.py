@@ -181,10 +181,10 @@ def connects(bench: Bench) -> None:
 def smallest_heap(bench: Bench) -> None:
     """Import from .mpy, connect over TLS, ten QoS 1 messages, in programs as small as can be."""
     with bench.broker(True) as broker:
-        for who in ("floor", "brief", "ours"):
+        for who in ("floor", "brief", "session", "ours"):
             high = _smallest(bench, who, broker.port)
-            # the target is a client's that connects and sends; `ours` is the whole Connection,
-            # which also listens, reconnects and keeps a window
+            # The target is a client's that connects and sends. `session` also keeps a window and
+            # listens; `ours` is the whole Connection, which reconnects and shares the loop.
             met = high <= 16 if who == "brief" else None
             bench.rows.append(Row("smallest heap, TLS", who, high, "KiB", None, "<= 16", met))
 
