@@ -1,5 +1,6 @@
 """`outpost device`: list, show, command and retire devices."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -137,30 +138,37 @@ def _describe(device: dict[str, Any]) -> str:
     metavar="SECONDS",
     help="Wait so long for the answer.",
 )
+@click.option(
+    "--ops",
+    "ops_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Document of `outpost sign ops`: wipe and decommission need one.",
+)
+@click.option("--yes", is_flag=True, help="With --ops: do not ask.")
+@click.option("--confirm", "confirmed", metavar="ID", help="The device's id, again, with --yes.")
 @dir_option
 @server_option
 @click.pass_context
-def command_(  # noqa: PLR0913 - click passes each option
-    ctx: click.Context,
-    device: str,
-    verb: str,
-    args: str,
-    ttl_s: int,
-    wait_s: int,
-    folder: Path,
-    server: str | None,
-) -> None:
-    """Send VERB (ping, reboot, check-update, …) with ARGS (JSON) to a device."""
+def command_(ctx: click.Context, /, **given: Any) -> None:
+    """Send VERB (ping, reboot, self-test, …) with ARGS (JSON) to a device.
+
+    docs/reference/commands.md lists the commands. Those that destroy something are run by a device
+    only on the word of an ops key: sign one with `outpost sign ops`, and pass it with --ops.
+    """
     from outpost.fleet.client import printable, quoted
 
+    device, wait_s = given["device"], given["wait_s"]
     try:
-        fields = json.loads(args)
+        fields = json.loads(given["args"])
     except ValueError:
         raise click.BadParameter("not JSON", param_hint="ARGS") from None
-    client = _client(folder, server)
-    sent = client.post(
-        f"/devices/{quoted(device)}/commands", {"cmd": verb, "args": fields, "ttl_s": ttl_s}
-    )["command"]
+    body = {"cmd": given["verb"], "args": fields, "ttl_s": given["ttl_s"]}
+    if given["ops_file"] is not None:
+        body["ops"] = base64.b64encode(given["ops_file"].read_bytes()).decode()
+        warning = f"{given['verb']} {device}: what it has stored is gone for good."
+        output.confirm(device, warning, given["yes"], given["confirmed"])
+    client = _client(given["folder"], given["server"])
+    sent = client.post(f"/devices/{quoted(device)}/commands", body)["command"]
     if wait_s:
         sent = _await_reply(client, sent, wait_s)
     answer = printable(json.dumps(sent["reply"])) if sent["reply"] else "sent, no answer yet"
@@ -183,6 +191,93 @@ def _outcome(sent: dict[str, Any], wait_s: int) -> int:
     if sent["ok"] is None:
         return ExitCode.LINK_LOST if wait_s else ExitCode.OK
     return ExitCode.OK if sent["ok"] else ExitCode.FAILED
+
+
+@command.command()
+@click.argument("device")
+@click.argument("action", type=click.Choice(["show", "set", "unset"]), default="show")
+@click.argument("settings", nargs=-1, metavar="[NAME=VALUE | NAME]...")
+@dir_option
+@server_option
+@click.pass_context
+def desired(ctx: click.Context, /, **given: Any) -> None:
+    """Show or change the settings that a device is to have.
+
+    `desired ID set heartbeat_s=60 sample_s=10`, `desired ID unset sample_s`. The device applies
+    each setting that is within its bounds, and says why it does not apply the others.
+    """
+    from outpost.fleet.client import quoted
+
+    device, action = given["device"], given["action"]
+    path = f"/devices/{quoted(device)}/desired"
+    client = _client(given["folder"], given["server"])
+    if action == "show":
+        found = client.get(path)["settings"]
+    elif action == "set":
+        found = client.post(path, {"set": dict(map(_setting, given["settings"]))})["settings"]
+    else:
+        found = client.post(path, {"unset": list(given["settings"])})["settings"]
+    output.result(ctx, found, lambda: _settings_table(found))
+
+
+def _setting(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    try:
+        return name, int(value)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not name=number", param_hint="settings") from None
+
+
+def _settings_table(found: dict[str, Any]) -> str:
+    from outpost.fleet.client import printable
+
+    def cell(value: object) -> str:
+        return "-" if value is None else printable(value)
+
+    head = ["SETTING", "WANTED", "IN FORCE", "WHY NOT"]
+    rows = [
+        [cell(row["name"]), cell(row["desired"]), cell(row["reported"]), cell(row["why"]) or "-"]
+        for row in found["rows"]
+    ]
+    state = f"version {found['version']} wanted, {found['reported_version']} in force"
+    return output.table([*rows], head) + f"\n{found['state']}: {state}"
+
+
+@command.command()
+@click.argument("device")
+@click.option("--bytes", "most", type=click.IntRange(1, 4096), default=4096, show_default=True)
+@click.option(
+    "--level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="debug",
+    show_default=True,
+    help="Lines of this level and above.",
+)
+@click.option("--wait", "wait_s", type=click.IntRange(1), default=20, show_default=True)
+@dir_option
+@server_option
+@click.pass_context
+def log(ctx: click.Context, /, **given: Any) -> None:
+    """Pull the newest lines of a device's log."""
+    from outpost.errors import ExitCode
+    from outpost.fleet.client import printable, quoted
+
+    device = given["device"]
+    level = ["debug", "info", "warning", "error"].index(given["level"])
+    client = _client(given["folder"], given["server"])
+    body = {"cmd": "log-pull", "args": {"bytes": given["most"], "level": level}, "ttl_s": 3600}
+    sent = client.post(f"/devices/{quoted(device)}/commands", body)["command"]
+    sent = _await_reply(client, sent, given["wait_s"])
+    if not sent["ok"]:
+        code = (sent["reply"] or {}).get("code", "no answer yet; the device may be asleep")
+        exit_code = ExitCode.LINK_LOST if sent["ok"] is None else ExitCode.FAILED
+        output.fail(exit_code, "log", f"{device}: {printable(code)}", None)
+    found = client.get("/events", device=device, type="log", limit=50)["events"]
+    pieces = [e for e in found if e["received_ms"] >= sent["issued_ms"]]
+    text = "".join(e["body"]["text"] for e in reversed(pieces))
+    output.result(
+        ctx, {"device": device, "log": text}, "\n".join(map(printable, text.split("\n")))
+    )
 
 
 @command.command()

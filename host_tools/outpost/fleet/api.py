@@ -7,6 +7,7 @@ there is nothing to forge; cookies never authorise a change.  Every failure is o
 """
 
 import asyncio
+import base64
 import hmac
 import json
 import time
@@ -232,8 +233,37 @@ def send_command(service: "Service", request: Request) -> Any:
         or not 0 < ttl_s <= 30 * 86_400
     ):
         raise OutpostError("command", "a command has cmd, args and ttl_s", None, ExitCode.USAGE)
-    sent = service.send_command(request.path_params["id"], verb, args, ttl_s)
+    device_id = request.path_params["id"]
+    if "ops" in body:
+        return {"command": views.command(service.send_signed(device_id, verb, _ops(body), "api"))}
+    sent = service.send_command(device_id, verb, args, ttl_s, "api")
     return {"command": views.command(sent)}
+
+
+def _ops(body: dict[str, Any]) -> bytes:
+    """A signed command; it says itself which device it is for, so there is nothing to confirm."""
+    try:
+        return base64.b64decode(body["ops"], validate=True)
+    except (TypeError, ValueError):
+        raise OutpostError("ops", "ops is not base64", None, ExitCode.USAGE) from None
+
+
+def desired(service: "Service", request: Request) -> Any:
+    device = service.registry.devices.get(request.path_params["id"])
+    wanted = service.registry.desired.of(device.id)
+    return {"settings": views.settings(wanted, device.reported)}
+
+
+def desire(service: "Service", request: Request) -> Any:
+    """{"set": {name: number}, "unset": [name]}: a change of what is wanted, not all of it."""
+    body = request.state.body
+    changes, without = body.get("set", {}), body.get("unset", [])
+    if not isinstance(changes, dict) or not isinstance(without, list) or not (changes or without):
+        raise OutpostError("settings", "this needs set or unset", None, ExitCode.USAGE)
+    if not all(isinstance(name, str) for name in without):
+        raise OutpostError("settings", "unset is a list of names", None, ExitCode.USAGE)
+    service.desire(request.path_params["id"], {**dict.fromkeys(without), **changes}, "api")
+    return desired(service, request)
 
 
 def retire(service: "Service", request: Request) -> Any:
@@ -313,6 +343,7 @@ _GETS: dict[str, Handler] = {
     "/devices/{id}": device,
     "/devices/{id}/telemetry": telemetry,
     "/devices/{id}/commands": commands,
+    "/devices/{id}/desired": desired,
     "/commands/{id}": command,
     "/releases": releases,
     "/rollouts": rollouts,
@@ -324,6 +355,7 @@ _GETS: dict[str, Handler] = {
 }
 _POSTS: dict[str, Handler] = {
     "/devices/{id}/commands": send_command,
+    "/devices/{id}/desired": desire,
     "/devices/{id}/retire": retire,
     "/releases": publish,
     "/rollouts": create_rollout,

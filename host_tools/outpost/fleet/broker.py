@@ -145,6 +145,13 @@ class Broker:
         self._end_child()
         self._await_listener()
 
+    def refresh(self) -> None:
+        """Read the revocation list again for connections to come; open sessions go on."""
+        self._crl_mtime_ns = self._ca.crl_path.stat().st_mtime_ns
+        child = self._child
+        if child and child.poll() is None:
+            child.send_signal(signal.SIGHUP)
+
     def _watch(self) -> None:
         """A station in another process may revoke: its word counts within seconds as well."""
         while not self._stopping.wait(WATCH_S):

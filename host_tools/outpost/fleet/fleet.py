@@ -7,6 +7,7 @@
 A factory station, the command line and a running server may use one folder at the same time.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -25,7 +26,7 @@ from outpost.fleet.files import read_private, write_private, write_whole
 from outpost.fleet.heads import Heads
 from outpost.fleet.payload import jsonable
 from outpost.fleet.pki import Ca
-from outpost.fleet.registry import Device, Identity, Registry, Release
+from outpost.fleet.registry import Certificate, Device, Identity, Registry, Release
 from outpost.signing.keys import SigningKey
 from outpost.signing.repository import Repository
 
@@ -42,6 +43,7 @@ class FleetConfig:
     broker_port: int = 0
     names: tuple[str, ...] = ()
     keep_days: int = 400  # of telemetry
+    certificate_days: int = 0  # for how long a device's certificate is good; 0: for ever
 
     @property
     def server_names(self) -> tuple[str, ...]:
@@ -190,7 +192,7 @@ class Fleet:
 
     def enroll(self, csr_der: bytes, identity: Identity, actor: str = "local") -> bytes:
         """Certificate for the key the device made; the device is in the registry from now on."""
-        cert_der = self.ca.issue(csr_der, identity.id)
+        cert_der = self.ca.issue(csr_der, identity.id, self.config.certificate_days)
         complete = Identity(
             identity.id,
             identity.product,
@@ -202,20 +204,42 @@ class Fleet:
         known = self.registry.devices.find(identity.id)
         with self.registry.transaction():
             self.registry.devices.add(complete, now_ms())
+            self._know(cert_der, identity.id)
             self.registry.audit.add(now_ms(), actor, "enroll", identity.id, asdict(complete))
         if known and known.cert_serial and known.spki_sha256 != complete.spki_sha256:
             self.ca.revoke(known.cert_serial, "superseded")
+            self.registry.certificates.revoked(known.cert_serial, now_ms())
         return cert_der
+
+    def _know(self, cert_der: bytes, device_id: str) -> None:
+        self.registry.certificates.add(
+            Certificate(
+                pki.cert_serial(cert_der),
+                device_id,
+                hashlib.sha256(cert_der).hexdigest()[:16],
+                pki.spki_sha256(cert_der),
+                now_ms(),
+                pki.not_after_ms(cert_der),
+            )
+        )
+
+    def revoke(self, device_id: str, serials: list[str], why: str) -> None:
+        """Certificates that a device does not need any more. A running broker must be told."""
+        for serial in serials:
+            self.ca.revoke(serial, why)
+            self.registry.certificates.revoked(serial, now_ms())
+        self.registry.audit.add(now_ms(), device_id, why, device_id, {"serials": serials})
 
     def rotate(self, device_id: str, csr_der: bytes) -> bytes:
         """A certificate for a device's next key.  The one before stays good: the device goes back
         to it when the new one fails, and retiring the device revokes them all."""
         device = self.registry.devices.get(device_id)
-        cert_der = self.ca.issue(csr_der, device_id)
+        cert_der = self.ca.issue(csr_der, device_id, self.config.certificate_days)
         serial, spki = pki.cert_serial(cert_der), pki.spki_sha256(cert_der)
         renewed = Identity(device.id, device.product, device.board, device.hw_uid, serial, spki)
         with self.registry.transaction():
             self.registry.devices.add(renewed, now_ms())
+            self._know(cert_der, device_id)
             self.registry.audit.add(
                 now_ms(),
                 device_id,
@@ -234,6 +258,7 @@ class Fleet:
             )
         for serial in self.registry.devices.certificates(device_id):
             self.ca.revoke(serial, "cessationOfOperation")
+            self.registry.certificates.revoked(serial, now_ms())
         with self.registry.transaction():
             self.registry.devices.set_state(device_id, "decommissioned")
             self.registry.devices.gone(device_id)

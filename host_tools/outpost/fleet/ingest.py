@@ -192,10 +192,20 @@ class Ingest:
             self._registry.devices.booted(
                 device.id, boot, _text(event.body.get("reset") or event.body.get("cause"))
             )
+        if kind == "command" and new:
+            self._never_finished(device.id, event)
         observed = self._alive(device, message)
         if new and kind in ("update", "evidence", "boot"):
             observed.append(Observation(device.id, kind, message.received_ms, event.body))
         return observed
+
+    def _never_finished(self, device_id: str, event: Event) -> None:
+        """The device was reset in the middle of a command, and will not run it again."""
+        command_id = event.body.get("id")
+        if isinstance(command_id, str):
+            self._registry.commands.replied(
+                device_id, command_id, False, event.body, event.received_ms
+            )
 
     def _learn_clock(self, device_id: str, body: dict[str, Any], message: Message) -> None:
         boot, up_ms = _index(body, "boot"), body.get("up")
@@ -230,10 +240,13 @@ class Ingest:
         body = jsonable(plain_map(message.payload))
         if not isinstance(body.get("id"), str):
             raise PayloadError("reply-shape", "a reply has the command's id")
-        self._registry.commands.replied(
+        answered = self._registry.commands.replied(
             device.id, body["id"], body.get("ok") is True, body, message.received_ms
         )
-        return self._alive(device, message)
+        observed = self._alive(device, message)
+        if answered:
+            observed.append(Observation(device.id, "reply", message.received_ms, body))
+        return observed
 
     def _log(self, device: Device, message: Message) -> list[Observation]:
         text = str(jsonable(message.payload.decode("utf-8", "replace")))

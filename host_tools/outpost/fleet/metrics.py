@@ -53,6 +53,22 @@ class _Collector:
             value=self._service.dropped(),
         )
         yield self._rollouts()
+        yield self._commands()
+        yield self._settings()
+
+    def _commands(self) -> Metric:
+        family = GaugeMetricFamily("outpost_commands", "Commands by outcome.", labels=["outcome"])
+        for outcome, count in self._service.registry.commands.counts().items():
+            family.add_metric([outcome], count)
+        return family
+
+    def _settings(self) -> Metric:
+        family = GaugeMetricFamily(
+            "outpost_settings", "Devices by the state of their settings.", labels=["state"]
+        )
+        for state, count in views.settings_summary(self._service.registry).items():
+            family.add_metric([state], count)
+        return family
 
     def _rollouts(self) -> Metric:
         family = GaugeMetricFamily(

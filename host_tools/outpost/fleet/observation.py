@@ -6,7 +6,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Observation:
-    """kind: seen, state, state-retained (of unknown age), update, evidence, boot, csr.
+    """kind: seen, state, state-retained (of unknown age), update, evidence, boot, csr, reply (the
+    first to a command of ours).
 
     `body` is the device's own map.
     """

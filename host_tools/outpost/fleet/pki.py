@@ -116,8 +116,8 @@ class Ca:
     def crl_path(self) -> Path:
         return self._folder / "crl.pem"
 
-    def issue(self, csr_der: bytes, device_id: str) -> bytes:
-        """The device's certificate (DER) for the key of its CSR."""
+    def issue(self, csr_der: bytes, device_id: str, days: int = 0) -> bytes:
+        """The device's certificate (DER) for the key of its CSR; `days` 0: without an end."""
         if not valid_device_id(device_id):
             raise OutpostError(
                 "device-id",
@@ -125,8 +125,8 @@ class Ca:
                 "use a-z, 0-9 and '-', 63 characters at most",
                 ExitCode.USAGE,
             )
-        public_key = _proven_key(csr_der)
-        return self._sign(_client(self._cert, device_id, public_key))
+        end = _now() + datetime.timedelta(days=days) if days else NOT_AFTER
+        return self._sign(_client(self._cert, device_id, _proven_key(csr_der), end))
 
     def issue_service(self, name: str) -> Credentials:
         """A client certificate for a part of the fleet itself, such as ingest."""
@@ -182,6 +182,11 @@ def cert_serial(cert_der: bytes) -> str:
     return f"{x509.load_der_x509_certificate(cert_der).serial_number:x}"
 
 
+def not_after_ms(cert_der: bytes) -> int:
+    end = x509.load_der_x509_certificate(cert_der).not_valid_after_utc
+    return int(end.timestamp() * 1000)
+
+
 def spki_sha256(cert_der: bytes) -> str:
     """Identifies the key pair, whatever certificate it is in."""
     key = x509.load_der_x509_certificate(cert_der).public_key()
@@ -228,6 +233,7 @@ def _leaf(
     common_name: str,
     key: ec.EllipticCurvePublicKey,
     usage: x509.ObjectIdentifier,
+    end: datetime.datetime = NOT_AFTER,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -236,19 +242,22 @@ def _leaf(
         .public_key(key)
         .serial_number(x509.random_serial_number() >> 96)  # 63 bits: unique is all it has to be
         .not_valid_before(NOT_BEFORE)
-        .not_valid_after(NOT_AFTER)
+        .not_valid_after(end)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     )
 
 
 def _client(
-    ca: x509.Certificate, common_name: str, key: ec.EllipticCurvePublicKey
+    ca: x509.Certificate,
+    common_name: str,
+    key: ec.EllipticCurvePublicKey,
+    end: datetime.datetime = NOT_AFTER,
 ) -> x509.CertificateBuilder:
     """Sent at every wake, so it says nothing that its absence does not say as well: without basic
     constraints it is no CA (RFC 5280 section 4.2.1.9). The usage stays: it is what keeps a device
     from passing itself off as the broker.
     """
-    return _leaf(ca, common_name, key, ExtendedKeyUsageOID.CLIENT_AUTH)
+    return _leaf(ca, common_name, key, ExtendedKeyUsageOID.CLIENT_AUTH, end)
 
 
 def _server(

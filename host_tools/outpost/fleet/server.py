@@ -55,7 +55,7 @@ class FleetServer:
         if config is not None:
             self.fleet.config = config
         self._lock: IO[bytes] | None = None
-        self.service = Service(self.fleet, self._send, self._reload_broker)
+        self.service = Service(self.fleet, self._send, self._reload_broker, self._refresh_broker)
         self.broker = Broker(self._broker_config(), self.fleet.ca, self._refused)
         self.subscriber = Subscriber(self.registry, self._observed)
         self.service.backlog = lambda: self.subscriber.backlog
@@ -85,6 +85,7 @@ class FleetServer:
             if not self.subscriber.await_ready():
                 raise OutpostError("ingest-start", "ingest cannot subscribe at the broker", None)
             self.broker.save()
+            self.service.orders.remind()
             self._http.start()
             self.rollouts.start()
         except BaseException:
@@ -168,25 +169,18 @@ class FleetServer:
     def _running_file(self) -> Path:
         return self.fleet.folder / "running.json"
 
-    def _send(self, topic: str, payload: bytes) -> None:
-        self.subscriber.publish(topic, payload)
+    def _send(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        self.subscriber.publish(topic, payload, retain)
 
     def _reload_broker(self) -> None:
         self.broker.reload()
 
+    def _refresh_broker(self) -> None:
+        self.broker.refresh()
+
     def _observed(self, observations: list[Observation]) -> None:
         self.rollouts.observe(observations)
-        for observation in observations:
-            if observation.kind == "csr":
-                self._certify(observation)
-
-    def _certify(self, observation: Observation) -> None:
-        try:
-            self.service.certify(observation.device, observation.body["csr"])
-        except OutpostError as error:
-            self.registry.journal.add_security(
-                SecurityEvent(now_ms(), "bad-csr", observation.device, "", error.message[:300])
-            )
+        self.service.observe(observations)
 
     def _refused(self, refusal: Refusal) -> None:
         """From the broker's log thread, which must go on reading whatever happens here."""

@@ -2,39 +2,42 @@
 
 import contextlib
 import hmac
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from loader import cbor
-
-from outpost.errors import ExitCode, OutpostError
+from outpost.errors import OutpostError
 from outpost.fleet.dispatch import Dispatcher
 from outpost.fleet.fleet import Fleet, now_ms
-from outpost.fleet.registry import Command, Registry, Release, SecurityEvent
+from outpost.fleet.observation import Observation
+from outpost.fleet.orders import Orders, Send
+from outpost.fleet.papers import Papers
+from outpost.fleet.registry import Command, Desired, Registry, Release, SecurityEvent
 
-ROTATE = "rotate-certificate"
-MAX_CERTIFIED = 3  # certificates for one such command
 DAY_MS = 86_400_000
 CHECK_TTL_S = 7 * 86_400
 
 
 class Service:
-    """`send(topic, payload)` reaches the broker; `reload_broker` makes revocations take effect."""
+    """`send` reaches the broker; `reload_broker` makes revocations take effect at once, `refresh`
+    for connections that are made from now on (and is enough where no session is to be ended)."""
 
     def __init__(
-        self, fleet: Fleet, send: Callable[[str, bytes], None], reload_broker: Callable[[], None]
+        self,
+        fleet: Fleet,
+        send: Send,
+        reload_broker: Callable[[], None],
+        refresh: Callable[[], None] | None = None,
     ) -> None:
         self.fleet = fleet
         self.rollouts = Dispatcher(fleet.registry, fleet.heads, self._ask_to_check)
         self.rollouts.keep_house = self._keep_house
+        self.orders = Orders(fleet, send)
+        self.papers = Papers(fleet, send, refresh or reload_broker)
         self.token = fleet.token
         self.backlog: Callable[[], int] = lambda: 0
         self.restarts: Callable[[], int] = lambda: 0
         self.dropped: Callable[[], int] = lambda: 0
-        self._send = send
-        self._certified: dict[str, int] = {}
         self._reload_broker = reload_broker
 
     @property
@@ -48,57 +51,57 @@ class Service:
     def is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.token.encode())
 
-    def send_command(self, device_id: str, cmd: str, args: dict[str, Any], ttl_s: int) -> Command:
+    def send_command(
+        self, device_id: str, cmd: str, args: dict[str, Any], ttl_s: int, actor: str = ""
+    ) -> Command:
         """Queued by the broker while the device sleeps; its answer is stored by ingest."""
-        device = self.registry.devices.get(device_id)
-        if device.state != "active":
-            raise OutpostError(
-                "not-active", f"{device_id} is {device.state}", None, ExitCode.REFUSED
-            )
-        issued_ms = now_ms()
-        command = Command(
-            secrets.token_hex(8), device_id, cmd, args, issued_ms, issued_ms + ttl_s * 1000
-        )
-        body = {"id": command.id, "cmd": cmd, "args": args, "exp": command.expires_ms // 1000}
-        try:
-            payload = cbor.encode(body)
-        except (TypeError, ValueError) as error:
-            raise OutpostError(
-                "command-args",
-                f"a device cannot read these arguments: {error}",
-                "use whole numbers, text, lists and maps",
-                ExitCode.USAGE,
-            ) from None
-        self.registry.commands.add(command)
-        self._send(f"v1/{device_id}/down/command", payload)
-        return command
+        return self.orders.command(device_id, cmd, args, ttl_s, actor)
 
-    def certify(self, device_id: str, csr_der: bytes) -> None:
-        """Answer a CSR, if an operator asked this device for one; a few times, as answers get
-        lost."""
-        at_ms = now_ms()
-        for command in self.registry.commands.of(device_id):
-            if command.cmd == ROTATE and command.expires_ms > at_ms:
-                break
-        else:
-            command = None
-        count = self._certified.get(command.id, 0) if command else MAX_CERTIFIED
-        if command is None or count >= MAX_CERTIFIED:
-            self.registry.journal.add_security(
-                SecurityEvent(at_ms, "uninvited-csr", device_id, "", "nobody asked for it")
-            )
-            return
-        self._certified[command.id] = count + 1
-        cert_der = self.fleet.rotate(device_id, csr_der)
-        answer = cbor.encode({"cert": cert_der, "ca": self.fleet.ca.ca_der})
-        self._send(f"v1/{device_id}/down/certificate", answer)
+    def send_signed(
+        self, device_id: str, cmd: str, document: bytes, actor: str = "local"
+    ) -> Command:
+        """A command that destroys: `document` is the ops key's word for it."""
+        return self.orders.signed(device_id, cmd, document, actor)
+
+    def desire(
+        self, device_id: str, changes: dict[str, int | None], actor: str = "local"
+    ) -> Desired:
+        """Change a device's settings; None: as the product has it."""
+        return self.orders.desire(device_id, changes, actor)
 
     def retire(self, device_id: str, actor: str = "api") -> None:
         self.fleet.retire(device_id, actor)
+        self.orders.forget(device_id)
         self._reload_broker()
 
     def publish(self, folder: str | Path, actor: str = "local") -> Release:
         return self.fleet.publish(Path(folder), actor)
+
+    # --- what devices say
+
+    def observe(self, observations: Iterable[Observation]) -> None:
+        """What follows for certificates and for devices at the end of their lives."""
+        for observation in observations:
+            if observation.kind == "csr":
+                self._certify(observation)
+            elif observation.kind == "state":
+                self.papers.in_use(observation)
+            elif observation.kind == "reply":
+                self._answered(observation)
+
+    def _certify(self, observation: Observation) -> None:
+        try:
+            self.papers.certify(observation.device, observation.body["csr"])
+        except OutpostError as error:
+            self.registry.journal.add_security(
+                SecurityEvent(now_ms(), "bad-csr", observation.device, "", error.message[:300])
+            )
+
+    def _answered(self, observation: Observation) -> None:
+        command = self.papers.answered(observation)
+        if command is not None and command.cmd == "decommission":
+            with contextlib.suppress(OutpostError):  # retired by hand in the meantime
+                self.retire(command.device, command.device)
 
     def _keep_house(self, at_ms: int) -> None:
         self.fleet.heads.renew(at_ms)

@@ -7,6 +7,7 @@ from typing import Any
 from outpost.fleet.registry import (
     AuditLine,
     Command,
+    Desired,
     Device,
     Event,
     Reading,
@@ -66,12 +67,61 @@ def one_device(registry: Registry, device_id: str) -> Json:
     item = registry.devices.get(device_id)
     latest = registry.telemetry.latest(device_id).get(device_id, {})
     flow = registry.telemetry.flow(device_id)
+    certificates = registry.certificates.of(device_id)
     return {
         **device(item, latest, time.time_ns() // 1_000_000),
+        "settings": settings(registry.desired.of(device_id), item.reported),
+        "certificates": [dataclasses.asdict(found) for found in certificates],
         "flow": dataclasses.asdict(flow),
         "thinned": registry.telemetry.counter("thinned", device_id),
         "malformed": registry.telemetry.counter("malformed", device_id),
     }
+
+
+def settings(wanted: Desired, reported: Json) -> Json:
+    """Desired against reported. `state`: none, in step, partly, refused, rolled back or waiting;
+    `rows` have the reason where a setting is not as it was asked for."""
+    told = reported.get("desired")
+    told = told if isinstance(told, dict) else {}
+    in_force = _map(told.get("set"))
+    reasons = _map(told.get("rejected")) if told.get("seen") == wanted.version else {}
+    rows = []
+    for name in sorted({*wanted.settings, *in_force}):
+        asked, has = wanted.settings.get(name), in_force.get(name)
+        why = reasons.get(name) or ("" if asked == has else "waiting")
+        rows.append({"name": name, "desired": asked, "reported": has, "why": str(why)[:32]})
+    return {
+        "version": wanted.version,
+        "issued_ms": wanted.issued_ms or None,
+        "reported_version": told.get("v", 0),
+        "state": _step(wanted, told),
+        "rows": rows,
+    }
+
+
+def _step(wanted: Desired, told: Json) -> str:
+    if not wanted.version:
+        return "none"
+    if told.get("seen") == wanted.version and told.get("code") in ("rejected", "rolled_back"):
+        return "rolled back" if told["code"] == "rolled_back" else "refused"
+    if told.get("v") != wanted.version:
+        return "waiting"
+    return "partly" if told.get("rejected") else "in step"
+
+
+def settings_summary(registry: Registry) -> dict[str, int]:
+    """How many devices are in step with what is wanted of them."""
+    devices = {item.id: item for item in registry.devices.all() if item.state == "active"}
+    counts: dict[str, int] = {}
+    for wanted in registry.desired.all():
+        if wanted.device in devices:
+            state = _step(wanted, _map(devices[wanted.device].reported.get("desired")))
+            counts[state] = counts.get(state, 0) + 1
+    return counts
+
+
+def _map(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
 
 
 def event(item: Event) -> Json:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from outpost.fleet.registry.certificates import Certificate, Certificates
 from outpost.fleet.registry.commands import Command, Commands
 from outpost.fleet.registry.database import Database
+from outpost.fleet.registry.desired import Desired, DesiredStates
 from outpost.fleet.registry.devices import Device, Devices, Identity, valid_device_id
 from outpost.fleet.registry.journal import (
     Audit,
@@ -25,8 +27,12 @@ from outpost.fleet.registry.telemetry import Flow, Reading, Telemetry
 __all__ = [
     "Audit",
     "AuditLine",
+    "Certificate",
+    "Certificates",
     "Command",
     "Commands",
+    "Desired",
+    "DesiredStates",
     "Device",
     "Devices",
     "Event",
@@ -58,6 +64,8 @@ class Registry:
         self.releases = Releases(db)
         self.rollouts = Rollouts(db)
         self.commands = Commands(db)
+        self.certificates = Certificates(db)
+        self.desired = DesiredStates(db)
         self.audit = Audit(db)
 
     @classmethod

@@ -67,6 +67,12 @@ class Commands:
             )
         ]
 
+    def counts(self) -> dict[str, int]:
+        """How many were answered well, refused, and are not answered."""
+        rows = self._db.all("SELECT ok, count(*) AS number FROM commands GROUP BY ok")
+        names = {None: "waiting", 0: "refused", 1: "ok"}
+        return {names[row["ok"]]: row["number"] for row in rows}
+
 
 def _command(row: Row) -> Command:
     return Command(

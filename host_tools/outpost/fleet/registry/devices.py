@@ -98,7 +98,7 @@ class Devices:
             )
             if identity.cert_serial:
                 db.execute(
-                    "INSERT OR IGNORE INTO certificates VALUES (?, ?)",
+                    "INSERT OR IGNORE INTO certificates (serial, device) VALUES (?, ?)",
                     (identity.cert_serial, identity.id),
                 )
         return self.get(identity.id)

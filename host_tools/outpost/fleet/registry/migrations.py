@@ -110,4 +110,18 @@ _FIRST = (
         BEGIN SELECT RAISE (ABORT, 'the audit log is append-only'); END""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# What is known of a certificate, so that the one before can be revoked once its successor is in
+# use; and what the fleet wants of a device.
+_SECOND = (
+    "ALTER TABLE certificates ADD COLUMN fingerprint TEXT",
+    "ALTER TABLE certificates ADD COLUMN spki_sha256 TEXT",
+    "ALTER TABLE certificates ADD COLUMN issued_ms INTEGER",
+    "ALTER TABLE certificates ADD COLUMN not_after_ms INTEGER",
+    "ALTER TABLE certificates ADD COLUMN revoked_ms INTEGER",
+    """CREATE TABLE desired (
+        device TEXT PRIMARY KEY, version INTEGER NOT NULL, settings TEXT NOT NULL,
+        issued_ms INTEGER NOT NULL, actor TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
