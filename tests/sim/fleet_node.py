@@ -23,6 +23,7 @@ from outpost.fleet.fleet import FleetConfig
 from outpost.fleet.registry import Command, Event, Identity
 from outpost.fleet.server import FleetServer
 from outpost.fleet.sntp import SntpServer
+from outpost.signing import cose, documents
 from outpost.sim import SimBoard, Wiring
 
 from tests.fleet_kit import make_csr
@@ -163,3 +164,9 @@ class Lab:
 
     def files(self) -> dict[str, bytes]:
         return files_of(self.board_name, self.flash)
+
+
+def ops_document(verb: str, command_id: str, device: str = ID, hours: float = 1) -> bytes:
+    """What `outpost sign ops` writes: the word of the ops key."""
+    payload = documents.ops(device, command_id, verb, int(time.time() + hours * 3600))
+    return cose.sign("ops", payload, signed_build.ceremony().key("ops"))
