@@ -198,7 +198,7 @@ class Call:
     async def _goodbye(self) -> None:
         """Delivered, and still online: what could wait until then."""
         self._settle(True)
-        if 0 <= self.unproven_ms:
+        if self.unproven_ms >= 0:
             from node.parts.settings import Settings
 
             await Settings(self).handle(b"", None)

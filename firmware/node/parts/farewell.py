@@ -34,6 +34,7 @@ _TURNS = 256  # times 100 bytes: more than the two blocks of a folder hold, thre
 _CHUNK = 512
 _STEP = 8  # chunks between two looks at the rest of the world
 _FOLDER = 0x4000
+_ENOSPC = 28
 
 
 class Farewell:
@@ -130,16 +131,16 @@ def _nothing(*given) -> None:
 # --- forgetting
 
 
-def erased():
+def erased(base: str = ""):
     """Forget, in small steps: a generator, so that a watchdog can be fed in between."""
     flash.forget_sleep_memory()
-    yield from _remove(_DATA)
+    yield from _remove(base + _DATA)
     for path in (layout.SECRET, layout.EVIDENCE):
         for ending in ("", layout.TMP):
-            _remove_file(path + ending)
+            _remove_file(base + path + ending)
     yield
-    yield from _turn()
-    yield from _fill()
+    yield from _turn(base + _TURN)
+    yield from _fill(base + _FILL)
 
 
 def _remove(path: str):
@@ -165,35 +166,36 @@ def _remove_file(path: str) -> None:
         pass
 
 
-def _turn():
+def _turn(path: str):
     """Write so much into the loader's folder that both its blocks have been erased."""
     for number in range(_TURNS):
-        with open(_TURN, "wb") as file:
+        with open(path, "wb") as file:
             file.write(bytes((number & 0xFF,)) * _TURN_BYTES)
         if number % _STEP == 0:
             yield
-    os.remove(_TURN)
+    os.remove(path)
 
 
-def _fill():
+def _fill(path: str):
     """Write a file until every free block has been taken, then remove it."""
     chunk = bytes(_CHUNK)
     count = 0
-    file = open(_FILL, "wb")  # noqa: SIM115  it is to end with an error
+    file = open(path, "wb")  # noqa: SIM115  it is to end with an error
     try:
         while True:
             file.write(chunk)
             count += 1
             if count % _STEP == 0:
                 yield
-    except OSError:  # no space left: that was the point
-        pass
+    except OSError as error:
+        if error.errno != _ENOSPC:  # which was the point
+            raise
     finally:
         try:
             file.close()
         except OSError:
             pass
-        _remove_file(_FILL)
+        _remove_file(path)
         gc.collect()
 
 
