@@ -13,88 +13,26 @@ from micropython import const
 from node.hal import modules
 from node.tasks.report import largest_block
 
+_STAGES = ("node.parts.ground", "node.parts.wire", "node.parts.senses", "node.parts.begin")
+_CHECK = "node.parts.check"
+_ONLINE = "node.parts.online"
+_HANDS = "node.parts.hands"
 _CHECK_BYTES = const(30000)  # code and data of a check for a release, and something for the rest
 
 
 def run(boot) -> None:
     """Run the node until the supervisor stops it; then reset."""
     node = Node(boot)
-    if not modules.borrow(_compose, node):
-        return
-    modules.give_back()
+    for stage in _STAGES:
+        if not modules.briefly(stage, "make", node):
+            return
     node.say_heap()
     asyncio.run(node.run())
     boot.reset()
 
 
-def _compose(node) -> bool:
-    from node.parts import start
-
-    return start.compose(node)
-
-
-def _open_check(node):
-    from node.parts import check
-
-    return check.open_check(node)
-
-
-def _allowed(node):
-    from node.parts import check
-
-    return check.allowed(node)
-
-
-def _send_errand(node):
-    from node.parts import check
-
-    check.send_errand(node)
-
-
-def _all_told(node):
-    from node.parts import check
-
-    check.all_told(node)
-
-
-def _defer(node, digest, seconds):
-    from node.parts import check
-
-    return check.defer(node, digest, seconds)
-
-
-def _open_joining(node, memory):
-    from node.parts import online
-
-    return online.open_joining(node, memory)
-
-
-def _open_asking(node):
-    from node.parts import online
-
-    return online.open_asking(node)
-
-
-def _open_resolver(node):
-    from node.parts import online
-
-    return online.open_resolver(node)
-
-
-def _open_hands(node, kind):
-    from node.parts import hands
-
-    return hands.open_hands(node, kind)
-
-
-def _open_light(node):
-    from node.parts import hands
-
-    return hands.open_light(node)
-
-
 class Node:
-    """One device. `node.parts.start.compose` sets the attributes that are its parts."""
+    """One device. The stages of `node.parts` set the attributes that are its parts."""
 
     def __init__(self, boot) -> None:
         self.boot = boot
@@ -124,7 +62,7 @@ class Node:
 
     def depart(self) -> None:
         """Leave the field to the update: the next boot is `updating`'s."""
-        self._briefly(_send_errand)
+        modules.briefly(_CHECK, "send_errand", self)
         self.stop("update")
 
     def confirmed(self) -> None:
@@ -140,23 +78,18 @@ class Node:
 
     # --- what is loaded for the occasion
 
-    def _briefly(self, what):
-        found = modules.borrow(what, self)
-        modules.give_back()
-        return found
-
     def may_update(self) -> str:
-        return self._briefly(_allowed)
+        return modules.briefly(_CHECK, "allowed", self)
 
     def all_told(self) -> None:
-        self._briefly(_all_told)
+        modules.briefly(_CHECK, "all_told", self)
 
     def has_room(self) -> bool:
         gc.collect()
         return gc.mem_free() > _CHECK_BYTES
 
     def open_check(self):
-        return modules.borrow(_open_check, self)
+        return modules.part(_CHECK, "open_check", self)
 
     def close_check(self, download) -> None:
         self.update_memory = self.updater.memory()
@@ -166,19 +99,19 @@ class Node:
 
     def defer_update(self, digest: bytes, seconds: int) -> int:
         """A person wants this release later; the seconds they get."""
-        granted, self.deferred_until_ms = modules.borrow(_defer, self, digest, seconds)
-        modules.give_back()
+        granted, until_ms = modules.briefly(_CHECK, "defer", self, digest, seconds)
+        self.deferred_until_ms = until_ms
         return granted
 
     def open_joining(self, memory):
-        return modules.borrow(_open_joining, self, memory)
+        return modules.part(_ONLINE, "open_joining", self, memory)
 
     def open_asking(self):
-        return modules.borrow(_open_asking, self)
+        return modules.part(_ONLINE, "open_asking", self)
 
     async def resolve(self, host, timeout_ms):
         """An address, within a deadline (hal.resolve)."""
-        resolver = modules.borrow(_open_resolver, self)
+        resolver = modules.part(_ONLINE, "open_resolver", self)
         try:
             return await resolver.resolve(host, timeout_ms)
         finally:
@@ -186,7 +119,7 @@ class Node:
             modules.give_back()
 
     def open_hands(self, kind: str):
-        return modules.borrow(_open_hands, self, kind)
+        return modules.part(_HANDS, "open_hands", self, kind)
 
     def close_hands(self, hands) -> None:
         hands.close()
@@ -194,7 +127,7 @@ class Node:
 
     def light(self):
         """What switches the board's light; it does nothing where there is none."""
-        return _open_light(self)
+        return modules.briefly(_HANDS, "open_light", self)
 
     # --- what it says of itself
 

@@ -33,11 +33,44 @@ def borrow(load, *given):
         raise
 
 
+def part(module: str, function: str, *given):
+    """Borrow by name: `function(*given)` of `module`."""
+    return borrow(_call, module, function, given)
+
+
+def briefly(module: str, function: str, *given):
+    """The same, given back at once: the result must not hold on to what was loaded."""
+    found = part(module, function, *given)
+    give_back()
+    return found
+
+
+def _call(module: str, function: str, given):
+    __import__(module)
+    return getattr(sys.modules[module], function)(*given)
+
+
 def give_back() -> None:
     """One borrower less; the last one forgets every module that is not kept."""
     _borrowers[0] -= 1
     if _borrowers[0]:
         return
+    _forget()
+
+
+def kept() -> set:
+    """A copy of what `keep` has noted: for `forget_but`."""
+    return set(_kept)
+
+
+def forget_but(names) -> None:
+    """Only `names` are kept: what came since they were is forgotten."""
+    _kept.clear()
+    _kept.update(names)
+    _forget()
+
+
+def _forget() -> None:
     for name in list(sys.modules):
         if name not in _kept:
             drop(name)

@@ -34,6 +34,32 @@ def _open_asking(node):
     return online.open_asking(node)
 
 
+def _open_look(node):
+    from node.parts.look import Look
+
+    return Look(node)
+
+
+def _judge(node):
+    from node.parts import look
+
+    return look.judge(node)
+
+
+def _resume(node) -> None:
+    """With what was under way before, once the connection is composed."""
+    from node.parts import look, papers, settings
+
+    papers.introduce(node, node.certificate)
+    settings.started(node, node.wake.cold)
+    if node.wake.cold:
+        look.say(node)
+        if b"started" in (node.storage.read(_COMMANDS) or b""):
+            from node.parts import hands
+
+            hands.interrupted(node)
+
+
 def _open_resolver(node):
     from node.parts import online
 
@@ -60,7 +86,9 @@ class Call:
         self.reset_reason = ""
         self.rssi_dbm = 0
         self.stage = "wifi"  # where it ended, for the log
-        self.ports = self  # parts.online wants `ports.below`
+        self.ports = self.update_task = self  # parts want `ports.below`, `update_task.check_now`
+        self.interval_s = wake.product.get("update", {}).get("check_s", 3600)
+        self.connection = None
         self.station = Station(self.device.get("country", ""), self.id)
         self._make_clock()
 
@@ -78,10 +106,13 @@ class Call:
 
     async def run(self, budget_ms: int) -> bool:
         """Deliver within the budget; True when everything was acknowledged."""
+        self.kept = modules.kept()
         until_ms = self.ticks.uptime_ms() + budget_ms
         budget = Budget(self.ticks.uptime_ms, until_ms, self.boot.watchdog)
         try:
             done = await self._join(budget) and await self._talk(budget)
+            if done and self._is_check_due():
+                await self._look(budget)
         finally:
             self.station.off()
         if self.boot.trial:
@@ -97,6 +128,28 @@ class Call:
         finally:
             network = None
             modules.give_back()
+
+    def _is_check_due(self) -> bool:
+        checked_ms = self.wake.state.checked_ms
+        if self.boot.trial or self.reset_reason:
+            return False
+        since_ms = self.ticks.uptime_ms() - checked_ms
+        return checked_ms < 0 or since_ms >= self.interval_s * 1000
+
+    async def _look(self, budget) -> None:
+        """Ask for a new release, in the memory of the conversation, which is over."""
+        self.connection = self.reporter = self.publisher = self.inbox = None
+        modules.forget_but(self.kept)
+        look = modules.borrow(_open_look, self)
+        try:
+            await look.run(budget)
+        finally:
+            look = None
+            modules.give_back()
+
+    def check_now(self) -> None:
+        """The `check-update` command: at the end of this call."""
+        self.wake.state.checked_ms = -1
 
     async def _sync(self) -> None:
         asking = modules.borrow(_open_asking, self)
@@ -124,7 +177,7 @@ class Call:
             await self._sync()
         self.stage = "broker"
         self._make_connection(budget.feed)
-        self._say()
+        modules.keep("")
         self._go_on()
         gc.collect()
         self.log.info("heap: %d used, %d free" % (gc.mem_alloc(), gc.mem_free()))
@@ -147,7 +200,7 @@ class Call:
         broker = self.device["broker"]
         options = Options(self.id)
         options.max_packet = _RX_MAX
-        ports = link.Ports(self._tls(), feed, self.station.joined, self.resolve)
+        ports = link.Ports(self.tls(), feed, self.station.joined, self.resolve)
         config = connect.Config(broker["host"], broker["port"], options)
         config.open_timeout_ms = _OPEN_MS
         config.resubscribe = self.wake.cold
@@ -157,14 +210,14 @@ class Call:
         connection.add_source(self.publisher)
         self.inbox = Inbox(connection, (self._open_hands, _close_hands), self.log)
 
-    def _tls(self):
+    def tls(self):
         import machine
         from node.hal import tls
         from node.tasks import identity
 
         own = identity.Identity(self.storage, os.urandom, machine.unique_id())
         key, certificate, authority = own.credentials()
-        self._certificate = certificate
+        self.certificate = certificate
         authorities = [authority] if authority else []
         return tls.Tls(certificate, key, authorities, tls.memory_of_this_chip())
 
@@ -174,15 +227,8 @@ class Call:
         return hands.open_hands(self, kind)
 
     def _go_on(self) -> None:
-        """With what was under way before, once the connection is composed."""
-        from node.parts import papers, settings
-
-        papers.introduce(self, self._certificate)
-        settings.started(self, self.wake.cold)
-        if self.wake.cold and b"started" in (self.storage.read(_COMMANDS) or b""):
-            from node.parts import hands
-
-            hands.interrupted(self)
+        modules.borrow(_resume, self)
+        modules.give_back()
         now_s = self.unix_s()
         if self.renew_s is not None and now_s is not None and now_s >= self.renew_s:
             self.inbox.put("certificate", b"")
@@ -193,7 +239,7 @@ class Call:
     def _settle(self, connected: bool) -> None:
         from node.parts import papers
 
-        papers.settle(self, self._certificate, connected)
+        papers.settle(self, self.certificate, connected)
 
     async def _goodbye(self) -> None:
         """Delivered, and still online: what could wait until then."""
@@ -203,35 +249,29 @@ class Call:
 
             await Settings(self).handle(b"", None)
         self.rssi_dbm = self.station.rssi() or 0
+        if self.boot.trial:
+            self._judge()
         self.connection.publish("status", cbor.encode(self._heartbeat()), retain=True)
         state = self.wake.state
         since_ms = self.ticks.uptime_ms() - state.synced_ms
         if state.synced_ms < 0 or since_ms >= self.wake.sync_ms:
             await self._sync()
-        while not self.connection.idle() and self.connection.connected:
+        while self.connection.connected and not (self.connection.idle() and self._idle()):
             await asyncio.sleep_ms(20)
 
     # --- afterwards
 
     def _judge(self) -> None:
-        """The health contract, across wakes: its deadline counts the time awake."""
-        from node.core.health import FAILED, HEALTHY, HealthContract
-
-        gc.collect()
-        state = self.wake.state
-        contract = HealthContract(self.boot.release["health"])
-        awake_ms = state.awake_ms + self.wake.awake_ms()
-        verdict = contract.judge(state.acked > 0, state.acked, gc.mem_free(), awake_ms)
-        if verdict == HEALTHY:
-            self.boot.confirm()
-            self.log.info("release %s confirmed" % self.boot.version)
-        elif verdict == FAILED:
-            self.boot.fail("unhealthy", "health", contract.why)
-            self.boot.reset()
+        """Whether the release on trial meets its contract."""
+        confirmed = modules.borrow(_judge, self)
+        modules.give_back()
+        if confirmed and self.connection is not None:
+            self.reporter.event("update", {"s": "confirmed", "release": self.boot.digest})
+            self.reporter.state_changed()
 
     def _reset(self) -> None:
-        self.wake.box.flush()
-        self.wake.box.save()
+        self.wake.state.connecting = 0
+        self.wake.leave()
         self.boot.plan_reset(self.reset_reason)
         self.boot.reset()
 
@@ -247,19 +287,6 @@ class Call:
         return hands.open_light(self)
 
     # --- what it says of itself
-
-    def _say(self) -> None:
-        boot = self.boot
-        if not self.wake.cold:
-            return
-        body = {"version": boot.version, "slot": boot.slot, "cause": boot.cause}
-        body["reason"] = boot.reason
-        body["mode"] = boot.mode
-        self.reporter.event("boot", body)
-        evidence = boot.evidence()
-        for index, entry in enumerate(evidence):
-            last = index == len(evidence) - 1
-            self.reporter.event("evidence", entry, boot.evidence_reported if last else None)
 
     def unix_s(self):
         return self.clock.unix_s(self.ticks.uptime_ms())

@@ -87,7 +87,7 @@ def _parents(module: str) -> Iterator[str]:
 
 def _imports(path: Path, module: str, is_package: bool) -> Iterator[str]:
     """Dotted names a file may import; `from a import b` gives both a and a.b, as b may be a
-    module.
+    module. A string that is the name of a module counts as well.
     """
     package = module if is_package else module.rpartition(".")[0]
     for node in _executed(ast.parse(path.read_bytes(), path.name)):
@@ -100,6 +100,8 @@ def _imports(path: Path, module: str, is_package: bool) -> Iterator[str]:
                 base = ".".join([*above, base] if base else above)
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
+            yield node.value  # loaded by name (hal.modules), when there is such a module
 
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:

@@ -1,0 +1,110 @@
+"""Last stage of composing a node (see `ground`): tasks, first reports, what was under way."""
+
+import gc
+
+from node.hal import modules
+from node.tasks.supervise import Supervisor
+
+_COMMANDS = "/data/commands.cbor"
+
+
+def make(node) -> bool:
+    modules.keep(("node.parts.begin",))
+    node.supervisor = Supervisor(node.ticks.uptime_ms, node.log, node.boot.watchdog)
+    _tasks(node)
+    _hello(node)
+    _go_on(node)
+    _spend(node)
+    return True
+
+
+def _tasks(node) -> None:
+    add = node.supervisor.add
+    add("network", node.radio)
+    add("clock", node.clock_watch)
+    add("connection", node.connection)
+    add("report", node.reporter)
+    add("sense", node.sense)
+    add("command", node.inbox)
+    add("update", node.update_task)
+    if node.boot.trial:
+        add("health", _health_task(node))
+
+
+def _hello(node) -> None:
+    boot = node.boot
+    hello = (node.id, boot.version, boot.slot, boot.mode, boot.cause)
+    node.log.info("%s: release %s in %s (%s), started by %s" % hello)
+    body = {"version": boot.version, "slot": boot.slot, "cause": boot.cause}
+    body["reason"] = boot.reason
+    body["mode"] = boot.mode
+    node.reporter.event("boot", body)
+    evidence = boot.evidence()
+    last = len(evidence) - 1
+    for index, entry in enumerate(evidence):
+        done = boot.evidence_reported if index == last else None
+        node.reporter.event("evidence", entry, done)
+    told = _told(node)
+    for index, body in enumerate(told):
+        done = node.all_told if index == len(told) - 1 else None
+        node.reporter.event("update", body, done)
+    gc.collect()
+
+
+def _told(node):
+    """How the last update went, which had no connection to say it."""
+    from node.core.errand import Errand
+
+    return Errand(node.storage).told
+
+
+def _go_on(node) -> None:
+    """With what was under way before the reset."""
+    from node.parts import papers, settings
+
+    settings.started(node)
+    papers.go_on(node)
+    if b"started" in (node.storage.read(_COMMANDS) or b""):
+        from node.parts import hands
+
+        hands.interrupted(node)
+    gc.collect()
+
+
+def _spend(node) -> None:
+    """Forget how to make what there is one of, and how the loader chose: 5 kB.
+
+    An assignment frees the code; `del` of a class's attribute keeps it in the slot.
+    """
+    from loader import start
+    from loader.handover import Boot
+    from node import powered
+    from node.core import batcher, filter, lane, outbox
+    from node.core.mqtt import backoff, reader, session, window
+    from node.drivers import sensor
+    from node.hal import link
+    from node.tasks import connect, sense, update
+
+    made = [batcher.Batcher, filter.ChannelFilter, filter.Deadband, lane.Lane, lane.Cache]
+    made += [outbox.OutboxConfig, backoff.Backoff, reader.Reader, session.Session, window.Window]
+    made += [sensor.Sensor, sense.Station, link.Ports, connect.Config, update.Ports, Boot]
+    made += [powered.Node]
+    parts = [node.clock, node.connection, node.log, node.outbox, node.reporter, node.sampler]
+    parts += [node.sense, node.supervisor, node.update_task, node.clock_watch, node.inbox]
+    parts += [node.radio, node.tls, node.ticks, node.connection.config.options]
+    for kind in made + [type(part) for part in parts]:
+        kind.__init__ = None
+    Boot.select = Boot._open = Boot._settle = Boot.activate = Boot.accept_release = None
+    Supervisor.add = connect.Connection.subscribe = connect.Connection.add_source = None
+    for name in ("device_facts", "hardware_cause", "reset_cause"):
+        if hasattr(start, name):
+            delattr(start, name)
+    node.clock_watch = None
+
+
+def _health_task(node):
+    from node.core.health import HealthContract
+    from node.tasks.health import HealthTask
+
+    ports = (node.ticks.uptime_ms, node.acknowledged, node.confirmed, node.gave_up)
+    return HealthTask(HealthContract(node.boot.release["health"]), node.connection, ports)
