@@ -1,4 +1,4 @@
-"""Last stage of composing a node (see `ground`): tasks, first reports, what was under way."""
+"""Last stage of composing a node (see `basis`): tasks, first reports, what was under way."""
 
 import gc
 

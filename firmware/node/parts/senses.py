@@ -1,4 +1,4 @@
-"""Third stage of composing a node (see `ground`): sensors, filters, outbox."""
+"""Third stage of composing a node (see `basis`): sensors, filters, outbox."""
 
 from node.core.outbox import Outbox  # noqa: F401 - hal.data makes it
 from node.core.sampler import Sampler

@@ -1,4 +1,4 @@
-"""Second stage of composing a node (see `ground`): broker, reports, commands, updates."""
+"""Second stage of composing a node (see `basis`): broker, reports, commands, updates."""
 
 from loader import cbor
 from node.core.mqtt.codec import Options
@@ -9,7 +9,7 @@ from node.tasks.update import Ports, UpdateTask
 from node.tasks.watch import Inbox
 
 _DEVICE = "/data/device.cbor"
-_RX_MAX = 2048
+_RX_MAX = 1536
 
 
 def make(node) -> bool:

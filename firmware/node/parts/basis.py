@@ -1,6 +1,6 @@
 """First stage of composing a node: storage, identity, log, clock and network.
 
-The stages (`ground`, `wire`, `senses`, `begin`) are loaded one after the other and forgotten, so
+The stages (`basis`, `wire`, `senses`, `begin`) are loaded one after the other and forgotten, so
 that the heap never holds how to make everything beside everything. What a stage imports at its
 head lives on (`modules.keep`); what its functions import does not, and no function of a stage may:
 it would keep all of it. TLS comes first, for it needs the largest block of the heap in one piece.
@@ -19,7 +19,7 @@ from node.tasks.watch import ClockWatch, RadioWatch
 DEVICE = "/data/device.cbor"
 CLOCK = "/data/clock.cbor"
 _IDLE_MS = 1000
-_GOES = ("node.parts.ground", "loader.slots", "loader.trust", "loader.choose")
+_GOES = ("node.parts.basis", "loader.slots", "loader.trust", "loader.choose")
 
 
 class NotProvisioned(Exception):
