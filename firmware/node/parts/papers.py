@@ -99,10 +99,17 @@ class Papers:
                 outcome = own.connected(pair[1])
                 node.log.info("certificate: %s" % (outcome or "unchanged"))
                 introduce(node, pair[1])
+                self._not_again_today()
             else:
                 own.failed(pair[1])
         if outcome:
             tell(node, outcome)
+
+    def _not_again_today(self) -> None:
+        """A certificate that ends soon from the start must not be renewed without a pause."""
+        node, now_s = self._node, self._node.unix_s()
+        if node.renew_s is not None and now_s is not None:
+            node.renew_s = max(node.renew_s, now_s + _RETRY_S)
 
     async def _connects(self, pair, beat) -> bool:
         """Whether a session is opened with this pair."""

@@ -190,6 +190,13 @@ class Fleet:
 
     # --- devices
 
+    @property
+    def authorities(self) -> bytes:
+        """What a device is to trust, one behind the other: the CA in use and, where `ca/next.der`
+        lies beside it, the one that will follow (docs/runbooks/certificates.md)."""
+        following = self.folder / "ca" / "next.der"
+        return self.ca.ca_der + (following.read_bytes() if following.exists() else b"")
+
     def enroll(self, csr_der: bytes, identity: Identity, actor: str = "local") -> bytes:
         """Certificate for the key the device made; the device is in the registry from now on."""
         cert_der = self.ca.issue(csr_der, identity.id, self.config.certificate_days)

@@ -48,7 +48,7 @@ class Papers:
             return
         self._certified[reason] = self._certified.get(reason, 0) + 1
         cert_der = self._fleet.rotate(device_id, csr_der)
-        answer = cbor.encode({"cert": cert_der, "ca": self._fleet.ca.ca_der})
+        answer = cbor.encode({"cert": cert_der, "ca": self._fleet.authorities})
         self._send(f"v1/{device_id}/down/certificate", answer)
 
     def _reason(self, device_id: str) -> str | None:
