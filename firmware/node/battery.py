@@ -110,7 +110,9 @@ class Wake:
 
     async def _connect(self, sampled_ms: int) -> None:
         gc.threshold(_COLLECT_BYTES)
-        call = modules.borrow(_open_call, self)
+        kept = modules.kept()
+        call = _open_call(self)
+        modules.keep("")  # for as long as the call lasts: what it borrows goes before TLS comes
         done = await call.run(self.plan.awake_ms - sampled_ms)
         cost_uas = self.cost_uas(self.awake_ms() - sampled_ms, True)
         if done:
@@ -119,7 +121,7 @@ class Wake:
             self.log.warning("wake: no delivery (%s)" % call.stage)
             self.scheduler.failed(cost_uas)
         call = None
-        modules.give_back()
+        modules.forget_but(kept)
 
     def _save_box(self) -> None:
         if self.box is None:
@@ -137,6 +139,11 @@ class Wake:
         if radio:
             return ms * (current["active"] + current["radio_connecting"]) // 1000
         return (ms + self.wiring.data["wake_ms"]) * current["active"] // 1000
+
+    def leave(self) -> None:
+        """Before a reset that is no sleep: nothing of this wake is lost by it."""
+        self._save_box()
+        self._remember(0)
 
     # --- sleep
 

@@ -28,6 +28,9 @@ class Budget:
         if self._watchdog is not None:
             self._watchdog.feed()
 
+    def left_ms(self) -> int:
+        return max(0, self._until_ms - self.uptime_ms())
+
     def late(self) -> bool:
         self.feed()
         return self.uptime_ms() >= self._until_ms
