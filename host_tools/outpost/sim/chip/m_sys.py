@@ -1,4 +1,6 @@
-"""`sys` of the port: the VM's own lists, another platform and machine name."""
+"""`sys` of the port: the VM's own lists, another platform and machine name, and the version that
+the image in the running partition carries, if it is MicroPython's.
+"""
 
 import sys as _host
 from sys import (  # noqa: F401
@@ -16,7 +18,7 @@ from sys import (  # noqa: F401
     version_info,
 )
 
-from . import power
+from . import ota, power
 
 ps1 = ">>> "
 ps2 = "... "
@@ -41,3 +43,9 @@ platform = ""
 def power_up():
     global platform
     platform = power.board["port"]
+
+
+def runtime_chosen():
+    """The bootloader has chosen the partition that runs."""
+    global version
+    version = ota.version() or version

@@ -24,6 +24,7 @@ _DEEPSLEEP_RESET = 4
 _VALIDATE_FAILED = -5379
 _NOT_SUPPORTED = -261
 _OTA_SUBTYPE = 0x10
+_VERSION_BYTES = 128
 
 running = None
 _table = []
@@ -178,3 +179,17 @@ def bootable(entry):
     if not image[23]:
         return True
     return hashlib.sha256(image[:at]).digest() == bytes(image[at : at + 32])
+
+
+def version():
+    """sys.version of the running image, a string in it; "" where there is none."""
+    if running is None:
+        return ""
+    image = memoryview(uctypes.bytearray_at(running.flash.address, running.size))
+    for at in range(0, running.size, _SECTOR):
+        piece = bytes(image[at : at + _SECTOR + _VERSION_BYTES])
+        mark = piece.find(b"; MicroPython v")
+        if mark >= 0:
+            start = piece.rfind(b"\0", 0, mark) + 1
+            return piece[start : piece.find(b"\0", mark)].decode()
+    return ""

@@ -22,6 +22,7 @@ def boot(part, modules):
     _power_up_registers()
     clock.arm_sync()
     ota.boot()
+    modules["sys"].runtime_chosen()
     _mount(part)
     # Everything a program can import is in place before its first line runs.
     sys.modules.clear()
