@@ -46,6 +46,12 @@ def _judge(node):
     return look.judge(node)
 
 
+def _settle(node, connected: bool) -> None:
+    from node.parts import papers
+
+    papers.settle(node, node.certificate, connected)
+
+
 def _resume(node) -> None:
     """With what was under way before, once the connection is composed."""
     from node.parts import look, papers, settings
@@ -237,9 +243,8 @@ class Call:
         return self.publisher.idle and self.reporter.idle
 
     def _settle(self, connected: bool) -> None:
-        from node.parts import papers
-
-        papers.settle(self, self.certificate, connected)
+        modules.borrow(_settle, self, connected)
+        modules.give_back()
 
     async def _goodbye(self) -> None:
         """Delivered, and still online: what could wait until then."""
