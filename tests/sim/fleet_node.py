@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,25 @@ def make_release(
     return result
 
 
+class Weather(threading.Thread):
+    """Moves the temperature at the sensor four times a second."""
+
+    def __init__(self, sim: SimBoard) -> None:
+        super().__init__(daemon=True)
+        self._sim = sim
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        turn = 0
+        while not self._done.wait(0.25):
+            turn += 1
+            self._sim.world["bme280.temperature_mc"] = 15000 + turn % 40 * 500
+
+    def stop(self) -> None:
+        self._done.set()
+        self.join()
+
+
 class Lab:
     """One fleet, one board: `with Lab(tmp_path) as lab`."""
 
@@ -69,6 +89,7 @@ class Lab:
         self.clock = SntpServer()
         self.flash = folder / "flash.img"
         self.sim: SimBoard | None = None
+        self._weather: Weather | None = None
         self.product = make_product(folder / "product")
         self.release = make_release(self.product, folder / "build", "1.0.0")
 
@@ -85,6 +106,8 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         assert self.sim
+        if self._weather is not None:
+            self._weather.stop()
         self.sim.stop()
         self.server.stop()
         self.clock.close()
@@ -158,6 +181,13 @@ class Lab:
 
         found: Command = self.until(answered, f"an answer to {command_id}", timeout_s)
         return found
+
+    def weather_moves(self) -> None:
+        """From now on no two readings are alike: each makes a row."""
+        if self._weather is None:
+            assert self.sim
+            self._weather = Weather(self.sim)
+            self._weather.start()
 
     def events(self, kind: str) -> list[Event]:
         return [e for e in self.server.registry.journal.events(ID) if e.type == kind]

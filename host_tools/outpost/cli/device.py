@@ -245,7 +245,14 @@ def _settings_table(found: dict[str, Any]) -> str:
 
 @command.command()
 @click.argument("device")
-@click.option("--bytes", "most", type=click.IntRange(1, 4096), default=4096, show_default=True)
+@click.option(
+    "--bytes",
+    "most",
+    type=click.IntRange(1, 4096),
+    default=4096,
+    show_default=True,
+    help="At most so much of it, from the end.",
+)
 @click.option(
     "--level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -253,7 +260,15 @@ def _settings_table(found: dict[str, Any]) -> str:
     show_default=True,
     help="Lines of this level and above.",
 )
-@click.option("--wait", "wait_s", type=click.IntRange(1), default=20, show_default=True)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the device has to answer.",
+)
 @dir_option
 @server_option
 @click.pass_context
