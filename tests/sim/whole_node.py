@@ -66,7 +66,7 @@ class Workshop:
         flash.write_bytes(format_image(load_board(board), contents))
         sensors = signed_build.WEATHER / "product.toml"
         wiring = options.pop("wiring", Wiring()).with_product(sensors)
-        return SimBoard(board, flash, wiring=wiring, **options)
+        return SimBoard(board, flash, wiring=wiring, **{"time": "fast", **options})
 
 
 def settings_for(port: int, host: str = "localhost", **more: Any) -> DeviceSettings:
