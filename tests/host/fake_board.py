@@ -74,6 +74,7 @@ class FakeBoard:
     asked: int = 0
     resets: int = 0
     tls_error: str = ""
+    flash_error: str = ""
     heap_free: int = 100_000
     addresses: tuple[int, ...] = (0x76,)
     _random: int = 0
@@ -106,6 +107,17 @@ class FakeBoard:
             key, cert, _ = self.identity().credentials()
             error = self.tls_error or ("" if csr.certifies(cert, key) else "mismatch")
             return {"tls": error, "heap_free": self.heap_free, "random": True, "free": 1}
+        if "selftest" in script:
+            return {
+                "heap": self.heap_free,
+                "blk": self.heap_free,
+                "flash": self.flash_error,
+                "flash_free": 1 << 19,
+                "random": True,
+                "clock": True,
+                "radio": 2,
+                "sensors": {"air": "" if self.addresses else "absent"},
+            }
         if script == scripts.public_key():
             key = self.storage.read("/data/id/key.der") or self.storage.read("/data/id/key.next")
             return csr.public_of(key) if key else b""

@@ -232,6 +232,7 @@ def test_what_the_board_lacks(bench: Bench) -> None:
     assert fails(bench, FakeBoard(product="greenhouse")).code == "not-flashed"
     assert fails(bench, FakeBoard(tls_error="ValueError")).code == "self-test-tls"
     assert fails(bench, FakeBoard(heap_free=100)).code == "self-test-heap"
+    assert fails(bench, FakeBoard(flash_error="OSError(5)")).code == "self-test-flash"
     error = fails(bench, FakeBoard(addresses=(0x77,)))
     assert error.code == "self-test-i2c" and "0x76" in error.message
     journal = Journal(bench.folder / "journal.db")

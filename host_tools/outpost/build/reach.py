@@ -13,7 +13,13 @@ from outpost.errors import OutpostError
 
 # Reached without an import statement: the loader imports the entry, the factory's scripts the rest
 # over the raw REPL.
-ENTRY_POINTS = ("node.main", "node.tasks.identity", "node.hal.storage", "node.hal.board")
+ENTRY_POINTS = (
+    "node.main",
+    "node.tasks.identity",
+    "node.hal.storage",
+    "node.hal.board",
+    "node.parts.selftest",
+)
 
 
 class Tree:

@@ -103,7 +103,25 @@ def summary(done: ProvisionResult) -> dict[str, Any]:
         "already": done.already,
         "steps_ms": done.steps_ms,
         "seconds": round(done.seconds, 2),
+        "self_test": done.self_test,
     }
+
+
+def tested(report: dict[str, Any]) -> str:
+    """The self-test in one line, for the person at the bench."""
+    found = report.get("firmware")
+    if not found:
+        return "self-test: passed before"
+    networks = "no radio" if found["radio"] is None else f"{found['radio']} networks heard"
+    sensors = [f"{name}: {why or 'ok'}" for name, why in found["sensors"].items()]
+    free_kib = found["flash_free"] // 1024
+    words = (
+        f"heap {found['heap']} bytes, {found['blk']} in one piece",
+        f"flash written and read, {free_kib} KiB free",
+        networks,
+        *sensors,
+    )
+    return "self-test: " + "; ".join(words)
 
 
 @click.command()
@@ -133,6 +151,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     with _port(options) as port:
         done = factory.provision(port, config, _say, options["again"])
     body = summary(done)
+    output.note("  " + tested(done.self_test))
     word = "was provisioned before" if done.already else f"provisioned in {done.seconds:.1f} s"
     output.result(ctx, body, f"{done.device_id} {word}", 7 if done.already else 0)
 

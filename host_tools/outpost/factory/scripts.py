@@ -116,6 +116,13 @@ print(_r)
 )
 
 
+def look_at_itself(board: str) -> str:
+    """Print the report of node.parts.selftest: the firmware's own look at this board."""
+    return (
+        f"{_PATH}\nfrom node.parts import selftest\nprint(selftest.of_factory('/a', {board!r}))\n"
+    )
+
+
 def scan_i2c(board: str, buses: tuple[str, ...]) -> str:
     """Print {bus: [addresses that answered]}."""
     return (

@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class ProvisionResult:
     steps_ms: dict[str, int]
     """Steps that were applied in this run, with the time each took."""
     seconds: float
+    self_test: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The board's report on itself; empty when it was tested in an earlier run."""
 
 
 @dataclass
@@ -75,9 +77,11 @@ class Station:
             if unit.reached("SEALED"):
                 unit = self.journal.forget_identity(unit.uid)
                 self.audit.append("again", uid=unit.uid, device=unit.device_id, reason=again)
-            unit, times = self._advance(Bench(unit, link, self.plan))
+            bench = Bench(unit, link, self.plan)
+            unit, times = self._advance(bench)
             link.reset()
-            return self._result(unit, resumed, times, started)
+            done = self._result(unit, resumed, times, started)
+            return replace(done, self_test=bench.report)
         finally:
             link.close()
 

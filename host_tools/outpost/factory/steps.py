@@ -7,7 +7,7 @@ station probes again after each apply: a step counts only when it has been read 
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from loader import cbor
@@ -54,6 +54,8 @@ class Bench:
     unit: Unit
     link: Link
     plan: Plan
+    report: dict[str, Any] = field(default_factory=dict)
+    """What the self-test found; empty when it was not run."""
 
     @property
     def device_id(self) -> str:
@@ -220,10 +222,25 @@ class SelfTested:
             )
         if not report["random"]:
             raise _failed("random", "the random source repeats itself")
-        if bench.plan.i2c:
+        if bench.plan.i2c:  # first: it says more exactly what is missing
             report["i2c"] = self._scan(bench)
+        report["firmware"] = self._firmware(bench)
         self._passed = True
+        bench.report = report
         return {"self_test": report}
+
+    def _firmware(self, bench: Bench) -> dict[str, Any]:
+        """The board's own look at itself; parts that are silent count where they must be there."""
+        script = scripts.look_at_itself(bench.unit.board)
+        found: dict[str, Any] = bench.link.ask("look at itself", script)
+        if found["flash"]:
+            raise _failed("flash", f"a file could not be written and read: {found['flash']}")
+        if not found["clock"]:
+            raise _failed("clock", "time does not pass as it should")
+        silent = [f"{name}: {why}" for name, why in found["sensors"].items() if why]
+        if silent and bench.plan.i2c is not None:
+            raise _failed("sensor", "no reading from " + ", ".join(silent))
+        return found
 
     def _scan(self, bench: Bench) -> dict[str, list[int]]:
         wanted = bench.plan.i2c or {}
