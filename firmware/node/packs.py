@@ -2,8 +2,8 @@
 
 A file of its own costs a module a block of flash (4096 bytes, for 1400 on average), its folder
 two, and the release a line in its list. So a slot holds packs, `node/<group>.pack`, which
-`outpost.build.pack` makes: `u8 count`, `count` times `{u16 key, u24 offset}` (little-endian), and
-the modules as they are. The key is the low half of the CRC-32 of the path, "/core/log.mpy"; the
+`outpost.build.pack` makes: `u8 count`, `count` times `{u24 key, u24 offset}` (little-endian), and
+the modules as they are. The key is three bytes of the CRC-32 of the path, "/core/log.mpy"; the
 offset of a folder is 0. The build refuses paths whose keys would be taken for another's.
 
 Invariant: a pack that is mounted is of the running slot, which nothing writes to.
@@ -14,7 +14,7 @@ import os
 import sys
 
 _AT = "/node"
-_ROW = 6  # in memory: key, number of the pack, offset
+_ROW = 7  # in memory: key, number of the pack, offset
 _FOLDER = (0x4000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 _FILE = (0x8000, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -33,13 +33,13 @@ class Packs:
         """Part of the protocol; there is nothing to do."""
 
     def stat(self, path: str) -> tuple:
-        return _FILE if self._row(path)[3:] != b"\0\0\0" else _FOLDER
+        return _FILE if self._row(path)[4:] != b"\0\0\0" else _FOLDER
 
     def open(self, path: str, mode: str):
         """The pack, at the module's place: whoever imports knows where a module ends."""
         row = self._row(path)
-        file = open(self._paths[row[2]], "rb")  # noqa: SIM115  the importer closes it
-        file.seek(row[3] | row[4] << 8 | row[5] << 16)
+        file = open(self._paths[row[3]], "rb")  # noqa: SIM115  the importer closes it
+        file.seek(row[4] | row[5] << 8 | row[6] << 16)
         return file
 
     def _row(self, path: str) -> bytes:
@@ -53,7 +53,7 @@ class Packs:
 
 
 def key_of(path: str) -> bytes:
-    return (binascii.crc32(path.encode()) & 0xFFFF).to_bytes(2, "little")
+    return (binascii.crc32(path.encode()) & 0xFFFFFF).to_bytes(3, "little")
 
 
 def mount() -> None:
@@ -77,5 +77,5 @@ def _index(paths: list) -> bytes:
         with open(path, "rb") as file:
             for _ in range(file.read(1)[0]):
                 row = file.read(_ROW - 1)
-                rows.append(row[:2] + bytes((number,)) + row[2:])
+                rows.append(row[:3] + bytes((number,)) + row[3:])
     return b"".join(rows)

@@ -13,7 +13,14 @@ from micropython import const
 from node.hal import modules
 from node.tasks.report import largest_block
 
-_STAGES = ("node.parts.basis", "node.parts.wire", "node.parts.senses", "node.parts.begin")
+_STAGES = (
+    "node.parts.basis",
+    "node.parts.recipe",
+    "node.parts.probes",
+    "node.parts.wire",
+    "node.parts.senses",
+    "node.parts.begin",
+)
 _CHECK = "node.parts.check"
 _ONLINE = "node.parts.online"
 _HANDS = "node.parts.hands"

@@ -8,7 +8,7 @@ uptime).
 from micropython import const
 from node.core import pack
 
-_BYTES_MAX = const(2000)  # a payload: what a connection's window and an outbox's buffer hold
+_BYTES_MAX = const(1000)  # a payload: what a connection's window and an outbox's buffer hold
 
 
 class Batcher:

@@ -2,7 +2,7 @@
 
 from loader import cbor
 
-_BUFFER_BYTES = 2048  # as much as a connection's window takes
+_BUFFER_BYTES = 1024  # a batch is not larger (core.batcher)
 _BOOTS = "/data/boots.cbor"
 
 

@@ -1,9 +1,10 @@
 """First stage of composing a node: storage, identity, log, clock and network.
 
-The stages (`basis`, `wire`, `senses`, `begin`) are loaded one after the other and forgotten, so
-that the heap never holds how to make everything beside everything. What a stage imports at its
-head lives on (`modules.keep`); what its functions import does not, and no function of a stage may:
-it would keep all of it. TLS comes first, for it needs the largest block of the heap in one piece.
+The stages (`basis`, `recipe`, `probes`, `wire`, `senses`, `begin`) are loaded one after the other
+and forgotten, so that the heap never holds how to make everything beside everything. What a stage
+imports at its head lives on (`modules.keep`); what its functions import does not, and no function
+of a stage may: it would keep all of it. TLS comes first, for it needs the largest block of the
+heap in one piece.
 """
 
 import gc

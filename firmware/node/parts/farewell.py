@@ -18,10 +18,10 @@ import asyncio
 import gc
 import os
 
-from loader import cbor, layout, record, trust
+from loader import cbor, layout, record
 from loader.cbor import VerifyError, sha256
 from node.core.command import Refused
-from node.hal import flash
+from node.hal import flash, modules
 from node.hal.storage import Storage
 
 MARK = "/outpost/wipe.cbor"
@@ -48,7 +48,12 @@ class Farewell:
         """The answer, once everything is gone. Raises Refused, with a reason of the loader's."""
         node = self._node
         self._authorise()
+        modules.forget_verifier()
+        gc.collect()
         receipt = self._receipt()
+        for name in ("node.core.p256", "node.core.csr"):
+            modules.drop(name)
+        gc.collect()
         secrets = _secrets(node.storage)
         record.write(MARK, cbor.encode(receipt))
         _hold_still()
@@ -78,6 +83,8 @@ class Farewell:
         node, command = self._node, self._command
         if command.ops is None:
             raise Refused("ops_missing")
+        from loader import trust
+
         try:
             ops = trust.read_ops(node.boot.root, command.ops, node.id, node.unix_s())
         except VerifyError as error:

@@ -1,5 +1,6 @@
 """Third stage of composing a node (see `basis`): sensors, filters, outbox."""
 
+from loader.cbor import sha256
 from node.core.outbox import Outbox  # noqa: F401 - hal.data makes it
 from node.core.sampler import Sampler
 from node.hal import modules
@@ -9,18 +10,17 @@ from node.tasks.sense import SenseTask
 
 def make(node) -> bool:
     modules.keep(("node.parts.senses",))
-    slot = node.boot.slot
+    slot, product = node.boot.slot, node.recipe
     _outbox(node, slot)
-    product, columns = _configuration(node, slot)
-    modules.drop("node.core.config")  # what it made stays
-    node.sampler = _sampler(node, product, columns)
+    node.sampler = _sampler(node, product)
     trained = node.storage.read(slot + "/model.cbor")
     if trained:
         _watch(node.sampler, trained)
     ports = (node.ticks.uptime_ms, node.clock.offset_ms, node.log)
-    stations = _stations(node, product)
-    node.sense = SenseTask(product, stations, node.sampler, node.outbox, ports)
-    node.connection.add_source(PublishSource(node.outbox, node.boot_number, node.clock.offset_ms))
+    node.sense = SenseTask(product, node.stations, node.sampler, node.outbox, ports)
+    node.recipe = node.stations = node.columns = None
+    publisher = PublishSource(node.outbox, node.boot_number, node.clock.offset_ms)
+    node.connection.add_source(publisher)
     return True
 
 
@@ -31,19 +31,10 @@ def _outbox(node, slot) -> None:
     node.outbox = data.open_outbox(node.storage, product, node.boot.secret)
 
 
-def _configuration(node, slot):
-    from node.core.config import parse
-    from node.tasks.stations import columns_of
-
-    product = parse(node.storage.read(slot + "/product.cbor"))
-    return product, columns_of(product)
-
-
-def _sampler(node, product, columns):
-    from node.core import record
-
-    schema_id = record.schema_id(node.storage.read(node.boot.slot + "/schema.cbor"))
-    return Sampler(product, columns, (schema_id, node.boot_number))
+def _sampler(node, product):
+    # as core.record.schema_id, which is not worth loading for it
+    schema_id = sha256(node.storage.read(node.boot.slot + "/schema.cbor"))[:4]
+    return Sampler(product, node.columns, (schema_id, node.boot_number))
 
 
 def _watch(sampler, trained) -> None:
@@ -51,21 +42,3 @@ def _watch(sampler, trained) -> None:
     from node.core.model import Model
 
     sampler.watch(Model(trained))
-
-
-def _stations(node, product):
-    from node.hal import board
-    from node.tasks.stations import open_stations
-
-    boot = node.boot
-    wiring = board.load("%s/board-%s.cbor" % (boot.slot, boot.device["board"]))
-    return open_stations(product, _buses(wiring, product))
-
-
-def _buses(wiring, product) -> dict:
-    """The buses that sensors name; a part on a pin of its own has the empty name."""
-    found = {}
-    for sensor in product.sensors:
-        if sensor.bus not in found:
-            found[sensor.bus] = wiring.bus(sensor.bus) if sensor.bus else wiring
-    return found

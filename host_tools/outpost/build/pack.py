@@ -65,21 +65,21 @@ def group_of(path: str) -> str:
 
 
 def key_of(path: str) -> int:
-    """What a pack knows a path by: 16 bits of CRC-32."""
-    return binascii.crc32(path.encode()) & 0xFFFF
+    """What a pack knows a path by: 24 bits of CRC-32."""
+    return binascii.crc32(path.encode()) & 0xFFFFFF
 
 
 def _pack(modules: dict[str, bytes]) -> bytes:
     folders = sorted({folder for path in modules for folder in _folders(path)})
     count = len(folders) + len(modules)
-    at = 1 + 5 * count
+    at = 1 + 6 * count
     rows = [(key_of(folder), 0) for folder in folders]
     for path, content in modules.items():
         rows.append((key_of(path), at))
         at += len(content)
     if count > _MAX_MODULES or at > _MAX_BYTES:
         raise OutpostError("pack", "too many modules for one pack", "drop some drivers")
-    head = b"".join(struct.pack("<HI", *row)[:5] for row in rows)
+    head = b"".join(struct.pack("<I", key)[:3] + struct.pack("<I", at)[:3] for key, at in rows)
     return bytes([count]) + head + b"".join(modules.values())
 
 
