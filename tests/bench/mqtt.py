@@ -11,6 +11,7 @@ measures another client too; tests/bench/mqtt_vm.py says what the function has t
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import statistics
@@ -198,17 +199,38 @@ def _smallest(bench: Bench, who: str, port: int) -> int:
     files = {"CERT": given["cert"], "KEY": given["key"], "CA": given["anchors"][0]}
     for name, file in files.items():
         (folder / name).write_bytes(Path(file).read_bytes())
-    program = folder / "small.py"
-    program.write_text(text.replace('"PORT"', str(port)))
-    compile_firmware(folder, program)
+    _as_shipped(folder, text.replace('"PORT"', str(port)))
     (folder / "start.py").write_text('import sys\nsys.path[:] = [".frozen", ""]\nimport small\n')
-    program.unlink()
     low, high = 1, 128
     while high - low > 1:
         middle = (low + high) // 2
         command = [str(vm_path(64, ROOT)), "-X", f"heapsize={middle}k", "start.py"]
         low, high = (low, middle) if _manages(command, folder) else (middle, high)
     return high
+
+
+def _as_shipped(folder: Path, text: str) -> None:
+    """small.mpy and what of the node it imports, made by the steps that make a release."""
+    from outpost.build import compile as compiling
+    from outpost.build import reach, shrink
+
+    tree = reach.Tree()
+    tree.add(ROOT / "firmware" / "node", "node")
+    wanted = [
+        node.module
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and node.module
+    ]
+    sources = reach.reachable(tree, wanted)
+    program = {"small.py": text, **{name: path.read_text() for name, path in sources.items()}}
+    small = folder / "sources"
+    files = {name: small / name for name in program}
+    for name, shrunk in shrink.shrink(program).items():
+        files[name].parent.mkdir(parents=True, exist_ok=True)
+        files[name].write_text(shrunk)
+    for name, compiled in compiling.compile_all(files, compiling.NODE_LEVEL).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(compiled)
 
 
 def _manages(command: list[str], folder: Path) -> bool:
