@@ -20,6 +20,7 @@ _CLOCK = "/data/clock.cbor"
 _COMMANDS = "/data/commands.cbor"
 _RX_MAX = 2048
 _OPEN_MS = 8000
+_CHECK_S = 21600  # at least, between checks: a rollout's command asks for one at once
 
 
 def _open_joining(node):
@@ -93,7 +94,7 @@ class Call:
         self.rssi_dbm = 0
         self.stage = "wifi"  # where it ended, for the log
         self.ports = self.update_task = self  # parts want `ports.below`, `update_task.check_now`
-        self.interval_s = wake.product.get("update", {}).get("check_s", 3600)
+        self.interval_s = max(_CHECK_S, wake.product.get("update", {}).get("check_s", 0))
         self.connection = None
         self.station = Station(self.device.get("country", ""), self.id)
         self._make_clock()
