@@ -54,6 +54,16 @@ class TestClock(unittest.TestCase):
         clock = Clock(0)
         self.assertIsNone(clock.unix_ms(1000))
 
+    def test_no_chip_is_believed_before_it_was_set(self):
+        """What a port's clock says after a reset that it did not run through: 1970, 2000, 2021."""
+        for cold_s in (0, 946684800, 1609459200):
+            clock = Clock(0)  # of a device that has never learnt the time
+            self.assertFalse(clock.restore((cold_s + 7) * 1000, 7000))
+            self.assertFalse(clock.known)
+            self.assertEqual(clock.synced(NOW_S * 1000, 9000), "again")
+            self.assertEqual(clock.synced(NOW_S * 1000 + 50, 9050), "ok")
+            self.assertEqual(clock.unix_s(9050), NOW_S)
+
     def test_first_time_needs_two_that_agree(self):
         clock = Clock(0)
         self.assertEqual(clock.synced(NOW_S * 1000, 1000), "again")

@@ -14,6 +14,7 @@ JUMP_S = const(172800)
 AGREE_S = const(30)
 _DRIFT_MIN_MS = const(3600000)  # an hour between syncs before drift means anything
 _DRIFT_MAX_PPM = const(500)
+_EARLIEST_S = 1704067200  # 2024-01-01: cold clocks start at 1970, 2000 or 2021
 _BOUND_STEP_S = const(43200)  # how stale the persisted bound may get: two writes a day
 
 
@@ -46,8 +47,9 @@ class Clock:
         return None if self._offset_ms is None else (self._offset_ms + up_ms) // 1000
 
     def restore(self, unix_ms: int, up_ms: int) -> bool:
-        """Take the time of a clock that ran through the sleep; False when below the bound."""
-        if unix_ms // 1000 < self.lower_bound_s:
+        """Take the time of a clock that ran through the sleep; False when it is below the bound,
+        or a cold one's."""
+        if unix_ms // 1000 < max(self.lower_bound_s, _EARLIEST_S):
             return False
         self._offset_ms = unix_ms - up_ms
         self._measured = False
