@@ -88,6 +88,28 @@ print(station.nic().ifconfig())
 
 
 @pytest.mark.parametrize("name", BOARDS)
+def test_dhcp_again_after_a_static_address(boards: Any, name: str) -> None:
+    """On one interface: by ipconfig, since ifconfig("dhcp") waits for a lease on RP2."""
+    told = lines(
+        boards,
+        name,
+        """
+from node.core.wifi import JOIN, UP, Join, Network
+station = Station('DE', 'dev-1')
+radio = Radio('', '', station)
+fixed, free = Network('best', 'password2'), Network('strong', 'password1')
+fixed.static = ('10.0.0.9', '255.255.255.0', '10.0.0.1', '10.0.0.53')
+for network in (fixed, free, free):
+    radio.apply(JOIN, Join(network, None, None))
+    while radio.status() != UP: time.sleep_ms(50)
+    print(station.nic().ifconfig()[0][:8])
+print(time.ticks_ms() < 9000)
+""",
+    )
+    assert told == ["10.0.0.9", "192.168.", "192.168.", "True"]
+
+
+@pytest.mark.parametrize("name", BOARDS)
 def test_the_cached_access_point_is_joined_without_a_scan(boards: Any, name: str) -> None:
     told = lines(
         boards,

@@ -13,6 +13,7 @@ class Station:
         self._country = country
         self._hostname = hostname
         self._wlan = None
+        self.fixed = False  # the address is not DHCP's
 
     def nic(self):
         """The interface, made when first asked for."""

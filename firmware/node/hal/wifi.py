@@ -43,8 +43,11 @@ class Radio:
         if self._power_save:
             wlan.config(pm=getattr(wlan, "PM_" + self._power_save.upper()))
         network = join.network
-        # "dhcp" also takes back the address of the network before
-        wlan.ifconfig(network.static or "dhcp")
+        if network.static:
+            wlan.ifconfig(network.static)
+        elif self._station.fixed:  # by the network before; ifconfig("dhcp") would block for 10 s
+            wlan.ipconfig(dhcp4=True)
+        self._station.fixed = bool(network.static)
         if not join.bssid:
             wlan.connect(network.ssid, network.psk or None)
             return

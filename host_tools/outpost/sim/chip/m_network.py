@@ -1,7 +1,7 @@
 """`network`: WLAN as station (and an access point that only says it is up), country, hostname, and
 the two ways to a W5500: WIZNET5K of the rp2 builds for boards with one, LAN of every ESP32."""
 
-from . import power, radio, world
+from . import clock, power, radio, world
 
 STA_IF = 0
 AP_IF = 1
@@ -78,8 +78,14 @@ class _Interface:
     """What all have in common: an address, given or fixed."""
 
     def ifconfig(self, config=None):
+        if config == "dhcp":  # blocks, on one port, and raises on the other when it runs already
+            if power.board["port"] == "esp32" and radio.static_ip is None:
+                raise OSError(0x5004, "Wifi Invalid DHCP")
+            radio.static_ip = None
+            clock.sleep_ms(10000 if power.board["port"] == "rp2" else 0)
+            return None
         if config is not None:
-            radio.static_ip = None if config == "dhcp" else tuple(config)
+            radio.static_ip = tuple(config)
             return None
         if radio.static_ip:
             return radio.static_ip
