@@ -1,17 +1,21 @@
-"""Signing with a PKCS#11 token: SoftHSM2, where it is installed (apt install softhsm2) and so is
-the extra `[hsm]`. A skip says which of the two is missing."""
+"""Signing with a PKCS#11 token: SoftHSM2, as it is installed, else as apt can fetch it for the
+machine's own release (once, unpacked into .tools/softhsm, with nothing installed). A skip says why
+there is none."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loader import trust
+from outpost import debian
 from outpost.errors import OutpostError
+from outpost.paths import project_root
 from outpost.signing import cose, documents, sign
 from outpost.signing.hsm import MODULE_ENV, PIN_ENV, TOKEN_ENV, TokenKey
 from outpost.signing.keys import PublicKey
@@ -22,6 +26,7 @@ PLACES = (
     "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
     "/opt/homebrew/lib/softhsm/libsofthsm2.so",
 )
+FETCHED = project_root() / ".tools/softhsm/usr/lib/softhsm/libsofthsm2.so"
 PIN = "1234"
 
 
@@ -29,10 +34,29 @@ PIN = "1234"
 def module() -> Path:
     """SoftHSM's library."""
     pytest.importorskip("pkcs11", reason="python-pkcs11 is missing: pip install 'outpost[hsm]'")
-    for place in (os.environ.get("SOFTHSM2_MODULE"), *PLACES):
+    for place in (os.environ.get("SOFTHSM2_MODULE"), *PLACES, FETCHED):
         if place and Path(place).is_file():
             return Path(place)
-    pytest.skip("SoftHSM2 is missing: apt install softhsm2, or name it in SOFTHSM2_MODULE")
+    fetch()
+    return FETCHED
+
+
+def fetch() -> None:
+    """Debian's own package, unpacked; its library is loaded into this Python, beside this libc."""
+    prefix = FETCHED.parents[3]
+    with tempfile.TemporaryDirectory(dir=prefix.parent) as folder:
+        scratch = Path(folder)
+        try:
+            if not debian.available():
+                raise OutpostError("no-apt", "there is no apt here")
+            architecture = debian.host_architecture()
+            archive = debian.Archive(scratch / "apt", architecture, own_release=True)
+            archive.unpack("softhsm2", scratch / "softhsm")
+            if not prefix.exists():
+                (scratch / "softhsm").rename(prefix)
+        except (OutpostError, OSError, subprocess.SubprocessError) as error:
+            if not FETCHED.is_file():  # by another worker meanwhile
+                pytest.skip(f"SoftHSM2 is missing (apt install softhsm2), cannot be had: {error}")
 
 
 def utility(module: Path) -> str:
