@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 from outpost.boards import Board
 
-_WAKE_KIB = 2850  # loader (every file of the slot is hashed) and what samples
-_SAMPLE_KIB = 360  # of it, after the clock of the application has started
-_TALK_KIB = 1010  # what joins, shakes hands and talks
-_COLD_KIB = 5600  # a cold start verifies signatures and writes its state
+_WAKE_KIB = 545  # loader (the seal stands for the slot's files) and what samples
+_SAMPLE_KIB = 65  # of it, after the clock of the application has started
+_TALK_KIB = 405  # what joins, shakes hands and talks
+_COLD_KIB = 850  # a cold start verifies signatures and files, and writes its state
 _SENSOR_MS = 15
 _SCAN_MS = 1500
 _LINGER_MS = 150  # tasks.wake waits for messages from the broker
-_EXCHANGE_MS = 85
+_EXCHANGE_MS = 50
 _TX_US = 1100  # of one connection, at 12 Mbit/s
 _RX_US = 3300
 _REFERENCE_KBIT_S = 12000
-_OPEN_MS = 8000  # parts.call gives TCP and TLS so long
+_OPEN_MS = 5000  # parts.call gives TCP and TLS so long
 _WEAK_DBM = -70
 
 
