@@ -260,12 +260,13 @@ def wakes(bench: Bench) -> None:
 
 
 def _wake(bench: Bench, broker: Broker, name: str, who: str, how: dict[str, bool]) -> None:
-    took = {}
+    took = {0.0: 60.0, 0.1: 60.0}
     up = 0
-    for delay_s in (0.0, 0.1):
+    for delay_s in (0.0, 0.1) * 3:  # the best of three: the rest is what else the machine did
         with Proxy(broker.port) as proxy:
             proxy.delay_s = delay_s / 2
-            took[delay_s] = bench.need(who, "wake", proxy.port, size=66, **how) / 1e6
+            took_s = bench.need(who, "wake", proxy.port, size=66, **how) / 1e6
+            took[delay_s] = min(took[delay_s], took_s)
             time.sleep(0.3)
             up = proxy.up_bytes
     trips = (took[0.1] - took[0.0]) / 0.1
