@@ -21,7 +21,7 @@ def sweep(vm, prog, mode, cuts="1:0:1", defect="none"):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=1800,
     )
     lines = done.stdout.splitlines()
     words = lines[-1].split() if lines else []

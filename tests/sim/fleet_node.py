@@ -79,8 +79,14 @@ class Lab:
     """One fleet, one board: `with Lab(tmp_path) as lab`."""
 
     def __init__(
-        self, folder: Path, board: str = "esp32_generic", config: FleetConfig | None = None
+        self,
+        folder: Path,
+        board: str = "esp32_generic",
+        config: FleetConfig | None = None,
+        heap: int | None = 400_000,
     ) -> None:
+        """`heap` None: as much as the chip has."""
+        self.heap = heap
         self.folder = folder
         self.board_name = board
         self.lines: list[str] = []
@@ -100,7 +106,7 @@ class Lab:
         self._write_flash()
         wiring = Wiring(devices=[_BME280])
         self.sim = SimBoard(
-            self.board_name, self.flash, wiring=wiring, on_line=self.lines.append, heap=400_000
+            self.board_name, self.flash, wiring=wiring, on_line=self.lines.append, heap=self.heap
         )
         return self
 

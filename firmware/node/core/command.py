@@ -121,7 +121,6 @@ class Gate:
 
     def finished(self, command_id: str, code: str) -> None:
         """Persist the outcome of a command that was admitted."""
-        self._seen = [row for row in self._seen if row[0] != command_id]
         self._remember(command_id, code[:_MAX_VERB])
 
     def rows(self) -> "list[Any]":
@@ -164,9 +163,10 @@ class Gate:
         return True
 
     def _remember(self, command_id: str, outcome: str) -> None:
-        self._seen.append([command_id, outcome])
-        del self._seen[:-_REMEMBERED]
-        self._storage.write_atomic(self._path, cbor.encode(self._seen))
+        rows = [row for row in self._seen if row[0] != command_id]
+        rows = (rows + [[command_id, outcome]])[-_REMEMBERED:]
+        self._storage.write_atomic(self._path, cbor.encode(rows))
+        self._seen = rows  # after it is on flash: what could not be written may be tried again
 
     def _load(self) -> "list[Any]":
         data = self._storage.read(self._path)

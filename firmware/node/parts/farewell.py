@@ -51,10 +51,10 @@ class Farewell:
         modules.forget_verifier()
         gc.collect()
         receipt = self._receipt()
+        secrets = _secrets(node.storage)
         for name in ("node.core.p256", "node.core.csr"):
             modules.drop(name)
         gc.collect()
-        secrets = _secrets(node.storage)
         record.write(MARK, cbor.encode(receipt))
         _hold_still()
         node.log.clear()

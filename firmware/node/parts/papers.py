@@ -7,12 +7,14 @@ up, so that a broker that is away proves nothing. In battery mode the next wakes
 """
 
 import asyncio
+import gc
 import os
 
 import machine
 from loader import cbor
 from loader.cbor import VerifyError, sha256
 from node.core import certificate
+from node.hal import modules
 from node.tasks.identity import Identity, IdentityError
 
 _RENEW_S = 30 * 86400  # before the certificate ends; the fleet answers without being told to
@@ -86,6 +88,9 @@ class Papers:
             self._node.log.warning("certificate: refused (%s)" % code)
             self._node.reporter.event("certificate", {"s": "refused", "code": code})
             return False
+        finally:
+            for name in ("node.core.p256", "node.core.csr"):
+                modules.drop(name)  # TLS wants their memory in a moment
         return True
 
     async def _change_over(self, beat) -> None:
@@ -98,10 +103,12 @@ class Papers:
             if await self._connects(pair, beat):
                 outcome = own.connected(pair[1])
                 node.log.info("certificate: %s" % (outcome or "unchanged"))
-                introduce(node, pair[1])
                 self._not_again_today()
             else:
                 own.failed(pair[1])
+                if node.connection.fault == "tls_memory":
+                    node.stop("certificate")  # a fresh heap is the next attempt
+                    break
         if outcome:
             tell(node, outcome)
 
@@ -113,25 +120,36 @@ class Papers:
 
     async def _connects(self, pair, beat) -> bool:
         """Whether a session is opened with this pair."""
+        node = self._node
+        connection = node.connection
+        if node.cert_id != sha256(pair[1])[:8] and not await self._use(pair):
+            return False
+        failures, left_ms = connection.failures, _ATTEMPT_MS
+        while left_ms > 0 and connection.failures == failures and not connection.connected:
+            beat()
+            await asyncio.sleep_ms(_POLL_MS)
+            left_ms -= _POLL_MS if node.ports.online() else 0
+        return connection.connected
+
+    async def _use(self, pair) -> bool:
+        """Have the next links made with this pair; False when TLS does not take it."""
         from node.hal.tls_context import context_of
 
         node = self._node
-        connection = node.connection
         key, own, authority = pair
         try:
             context = context_of(own, key, [authority] if authority else [])
         except (ValueError, OSError) as error:
             node.log.warning("certificate: %r" % error)
             return False
-        await connection.pause()
+        finally:
+            modules.drop("node.hal.tls_context")
+        await node.connection.pause()
         node.tls.use(context)
-        failures, left_ms = connection.failures, _ATTEMPT_MS
-        connection.resume()
-        while left_ms > 0 and connection.failures == failures and not connection.connected:
-            beat()
-            await asyncio.sleep_ms(_POLL_MS)
-            left_ms -= _POLL_MS if node.ports.online() else 0
-        return connection.connected
+        introduce(node, own)
+        node.connection.resume()
+        gc.collect()
+        return True
 
 
 def settle(node, certificate_der: bytes, connected: bool) -> None:

@@ -15,6 +15,8 @@ _POLL_MS = const(50)
 _MAX_REPLY = const(1024)
 _TAKEN_MS = const(5000)
 _CLOCK_MS = const(15000)
+_PATIENCE = const(10)
+_MEMORY_MS = const(1000)
 
 
 class Commands:
@@ -60,15 +62,27 @@ class Commands:
         if command.exp is not None:
             await self._know_the_time()
         try:
-            self.gate.admit(command, self._unix_s(), self._uptime_ms())
+            await self._admit(command)
         except Refused as error:
             if error.code == "duplicate":
                 return "duplicate", {"was": self.gate.outcome(command.id)}
             return error.code, None
         self._log.info("command: %s %s" % (command.verb, command.id))
         code, result = await self._run(handler, command)
-        self.gate.finished(command.id, code)
+        try:
+            self.gate.finished(command.id, code)
+        except MemoryError:
+            self._log.warning("command %s: outcome not kept" % command.id)
         return code, result
+
+    async def _admit(self, command) -> None:
+        for _ in range(_PATIENCE):
+            try:
+                return self.gate.admit(command, self._unix_s(), self._uptime_ms())
+            except MemoryError:  # somebody else has it, and gives it back soon
+                self.beat()
+                await asyncio.sleep_ms(_MEMORY_MS)
+        raise Refused("no_memory")
 
     async def _know_the_time(self) -> None:
         """Commands that waited at the broker arrive with the connection, the time comes later."""

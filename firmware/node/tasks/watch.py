@@ -129,6 +129,8 @@ class Inbox:
         try:
             while self._waiting and self._waiting[0][0] == kind:
                 await hands.handle(self._waiting.pop(0)[1], beat)
+        except MemoryError:
+            self._log.error("%s: no memory, given up" % kind)
         finally:
             self._busy = False
             self._close(hands)
