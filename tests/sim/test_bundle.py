@@ -1,12 +1,15 @@
 """A bundle over the REPL of a simulated board: running, and in safe mode."""
 
 import hashlib
+import json
 
 import pytest
+from click.testing import CliRunner
 from loader import cbor, layout
 from outpost.boards import load_board
 from outpost.build.compile import LOADER_LEVEL, compile_all, compile_source
 from outpost.build.volume import format_image
+from outpost.cli.main import cli
 from outpost.errors import OutpostError
 from outpost.factory import bundle
 from outpost.factory.install import install
@@ -106,6 +109,30 @@ def test_a_board_in_safe_mode_takes_a_bundle(bench):
     one.sim.wait_for("line:outpost: safe mode")
     report = install(open_link(one.sim.repl()), one.bundle())
     assert report.sent == 2  # the new file, and the damaged one
+    one.sim.wait_for("line:running 1.1")
+
+
+def flash(one, *options):
+    """`outpost flash --bundle`, as somebody types it; its result."""
+    one.bundle()
+    order = ["--json", "flash", "--bundle", str(one.folder / "release.bundle")]
+    order += ["--board", "rpi_pico_w", "--port", one.sim.repl(), *options]
+    done = CliRunner().invoke(cli, order)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)["result"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "start", "sent"),
+    [("", "running 1.0 confirmed", 1), ("node/main.mpy", "outpost: safe mode", 2)],
+    ids=["running", "safe mode"],
+)
+def test_the_command_line_installs_a_bundle(bench, damage, start, sent):
+    one = bench(damage)
+    one.sim.wait_for("line:" + start)
+    assert flash(one, "--dry-run")["version"] == "1.1"
+    result = flash(one)
+    assert (result["version"], result["sent"]) == ("1.1", sent)
     one.sim.wait_for("line:running 1.1")
 
 
