@@ -101,7 +101,7 @@ class Updating:
     async def _update(self) -> None:
         download = modules.borrow(_open_update, self)
         gc.collect()
-        self.log.info("heap: %d used, %d free" % (gc.mem_alloc(), gc.mem_free()))
+        self.log.info("update: under way, %d bytes of heap free" % gc.mem_free())
         await download.run(self._feed)
         updater = self.updater
         self.log.info("update: %s %s" % (updater.outcome, updater.code))

@@ -56,6 +56,12 @@ class TestErrand(unittest.TestCase):
         self.next_boot().powered_on()
         self.assertEqual(self.next_boot().settled, b"")
 
+    def test_what_a_power_cut_ended_need_not_wait(self):
+        self.next_boot().begin()
+        self.assertEqual(self.next_boot().wait_s(), 300)
+        self.next_boot().powered_on()
+        self.assertEqual((self.next_boot().tries, self.next_boot().wait_s()), (0, 0))
+
     def test_what_is_told_is_kept_in_order_and_bounded(self):
         for number in range(20):
             self.next_boot().tell({"s": "offered", "n": number})

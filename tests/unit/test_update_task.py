@@ -240,6 +240,12 @@ class TestTask(unittest.TestCase):
         asyncio.run(task.check(_beat))
         self.assertEqual(self.story, ["depart"])
 
+    def test_without_room_an_update_that_was_cut_is_taken_up(self):
+        self.ports.room = lambda: False
+        self.ports.unfinished = True
+        asyncio.run(self.task(_Updater([], "current")).check(_beat))
+        self.assertEqual(self.story, ["depart"])
+
     def test_without_room_it_goes_at_once_when_asked(self):
         self.ports.room = lambda: False
         task = self.task(_Updater([], "current"))
@@ -254,6 +260,14 @@ class TestTask(unittest.TestCase):
         task.check_now()
         asyncio.run(task.check(_beat))
         self.assertEqual(self.story, [])
+
+    def test_a_check_that_runs_out_of_memory_is_left_to_the_other_boot(self):
+        updater = _Updater([], "failed")
+        updater.code = "memory"
+        task = self.task(updater, False)
+        task.check_now()
+        self.assertEqual(asyncio.run(task.check(_beat)), "blind")
+        self.assertEqual(self.story, ["open", "close", "depart"])
 
     def test_a_failure_is_tried_again_sooner(self):
         task = self.task(_Updater([], "failed"))

@@ -78,9 +78,12 @@ class Errand:
         self._save()
 
     def powered_on(self) -> None:
-        """Somebody was here: what was refused may fit now."""
-        if self.settled:
+        """Somebody was here: what was refused may fit now, what came to nothing may have been cut
+        short.
+        """
+        if self.settled or self.tries:
             self.settled = b""
+            self.tries = 0
             self._save()
 
     def wait_s(self) -> int:

@@ -1,12 +1,13 @@
 """What a battery node remembers over a sleep, as bytes with a CRC.
 
-RTC memory has no checksum and keeps its bytes through resets of any kind, but not through a loss of
-power; so anything may be found there, and what does not add up is as good as nothing. Times are the
-uptime of this boot, which goes on while the chip sleeps: a boot number stands for one power-on.
+RTC memory has no checksum and keeps its bytes through resets of any kind, but not through a loss
+of power; so anything may be found there, and what does not add up is as good as nothing. Times are
+the uptime of this boot, which goes on while the chip sleeps: a boot number stands for one
+power-on.
 
-A connection that never came back (a hang that the watchdog ended) must not be forgotten with it, or
-a dead broker would empty the battery by resets: `connecting` is set before the radio is switched on
-and cleared after.
+A connection that never came back (a hang that the watchdog ended) must not be forgotten with it,
+or a dead broker would empty the battery by resets: `connecting` is set before the radio is
+switched on and cleared after.
 """
 
 import binascii

@@ -163,7 +163,7 @@ class WifiPolicy:
         return self.cache, self._rounds, [network.penalty for network in self.networks]
 
     def recall(self, memory: "tuple[Any, ...]", lasted_ms: int) -> None:
-        """Go on where another policy, over the same networks, was; the link then lasted so long."""
+        """Go on where another policy over the same networks was; the link then lasted so long."""
         self.cache, rounds, penalties = memory
         self._rounds = 0 if lasted_ms >= _STABLE_MS else rounds
         for network, penalty in zip(self.networks, penalties):

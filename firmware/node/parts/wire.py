@@ -53,6 +53,7 @@ def _update(node, place, product) -> None:
     ports.allowed = node.may_update
     node.update_ports = ports
     errand = Errand(node.storage)
+    ports.unfinished = errand.tries > 0
     if node.boot.cause == "power_on":
         errand.powered_on()
     interval_s = _setting(product, "update", "check_s", 3600)

@@ -9,10 +9,10 @@ import asyncio
 import gc
 
 from micropython import const
+from node.core.check import FORGET
 from node.core.errors import LinkError
 from node.core.fetch import Exchange, Fetch
 from node.core.http import Http
-from node.core.check import FORGET
 from node.core.url import split_url
 
 _BUFFER = const(1024)

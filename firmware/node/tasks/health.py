@@ -10,7 +10,7 @@ _POLL_MS = const(500)
 
 
 class HealthTask:
-    """`confirmed()` and `gave_up(why)` are called once; `acked()` counts acknowledged publishes."""
+    """`confirmed()` and `gave_up(why)` are called once; `acked()` counts publishes with PUBACK."""
 
     beat_ms = 30000
 

@@ -1,4 +1,4 @@
-"""Gets the radio joined and the clock set. Loaded for that, forgotten after it: see tasks.watch."""
+"""Gets the radio joined and the clock set. Loaded for that, then forgotten: see tasks.watch."""
 
 import asyncio
 

@@ -26,7 +26,7 @@ class Remote:
         commands.register("log-pull", self.log_pull)
 
     async def ping(self, command) -> dict:
-        """Answer with the uptime: the whole path works; how long it took is the sender's to see."""
+        """Answer with the uptime: the whole path works. How long it took the sender can see."""
         return {"up": self._node.ticks.uptime_ms() // 1000, "version": self._node.boot.version}
 
     async def identify(self, command) -> dict:

@@ -101,9 +101,9 @@ class Reporter:
             if connected and not self._was_connected:
                 next_ms = waited_ms  # say hello at once
             self._was_connected = connected
-            if connected and waited_ms >= next_ms:
-                if self._link.publish("status", cbor.encode(self._facts()), retain=True):
-                    next_ms = waited_ms + self.interval_ms
+            due = connected and waited_ms >= next_ms
+            if due and self._link.publish("status", cbor.encode(self._facts()), retain=True):
+                next_ms = waited_ms + self.interval_ms
             await asyncio.sleep_ms(_POLL_MS)
             waited_ms += _POLL_MS
 

@@ -95,7 +95,7 @@ class Supervisor:
                 self._log.error("task %s: returned" % entry.name)
             except asyncio.CancelledError:
                 raise
-            except Exception as error:  # the one place that may: restart or reset follows
+            except Exception as error:  # noqa: BLE001  the one place that may: restart or reset
                 self._report(entry.name, error)
             if not self._may_restart(entry, started_ms):
                 return

@@ -19,6 +19,7 @@ _BLIND_S = const(21600)  # between two resets that only look
 _CURRENT = "current"
 _NEW = "new"
 _FAILED = "failed"
+_MEMORY = "memory"  # a code of it
 _BLIND = "blind"
 
 
@@ -30,7 +31,8 @@ class Ports:
     `depart()` resets into the updating boot. `connection` is the MQTT Connection or None, `idle()`
     whether all reports have been taken by the broker; `forget()` drops the loader's modules that
     verify, which are loaded again when they are needed. `room()` is whether a check fits into the
-    heap, `allowed()` "" or the condition of an update that is not met.
+    heap, `allowed()` "" or the condition of an update that is not met. `unfinished`: the last
+    update did not come to its end.
     """
 
     def __init__(self, link, uptime_ms, below, depart) -> None:
@@ -43,6 +45,7 @@ class Ports:
         self.online = _yes
         self.idle = self.room = _yes
         self.allowed = _nothing
+        self.unfinished = False
         self.unix_s = _none
         self.forget = _none
 
@@ -110,11 +113,12 @@ class UpdateTask:
         """
         self.checks += 1
         asked, self._asked = self._asked, False
+        self.outcome = _BLIND
         if self._ports.room():
             await self._beside(beat)
-        else:
-            self.outcome = _BLIND
-            if self._ports.allowed() or not (asked or self.checks > 1):
+        if self.outcome == _BLIND:
+            worth = asked or self.checks > 1 or self._ports.unfinished
+            if not worth or self._ports.allowed():
                 return self.outcome
         if self.outcome in (_NEW, _BLIND):
             await self._goodbye(beat)
@@ -137,6 +141,8 @@ class UpdateTask:
         try:
             await download.run(beat)
             self.outcome = download.updater.outcome
+            if self.outcome == _FAILED and download.updater.code == _MEMORY:
+                self.outcome = _BLIND  # there was less room than it seemed
             if self._log is not None and self.outcome != _CURRENT:
                 self._log.info("update: %s %s" % (self.outcome, download.updater.code))
         finally:

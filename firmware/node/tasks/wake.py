@@ -3,8 +3,8 @@
 Theory. Every peer has the same complaint: no access point, no broker or no answer, and the device
 stays awake until the battery is flat. So one deadline covers everything here, and each stage gives
 up at the first failure instead of retrying: the next wake is the retry, and the scheduler's
-backoff spaces them. A call into the chip that never returns is the watchdog's business; the mark that
-`wakestate` keeps makes it count as a failure.
+backoff spaces them. A call into the chip that never returns is the watchdog's business; the mark
+that `wakestate` keeps makes it count as a failure.
 """
 
 import asyncio

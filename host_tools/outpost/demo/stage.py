@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from outpost.sim import SimBoard
 
 PRODUCT = "weather"
-BOARDS = ("esp32_generic", "esp32_generic", "esp32_generic")
+BOARDS = ("rpi_pico_w", "esp32_generic", "rpi_pico_w")
 IMAGES = ("esp32_generic", "rpi_pico_w")
-# More than the boards have (186 KiB and 100 KiB): the node of this release, with TLS and an update
-# in flight, does not fit them yet. README.md says so, and `make bench` prints what it needs.
-HEAP_BYTES = 400_000
+# A Pico W has its own heap, TLS in it. A plain ESP32 is given more than the 100 KiB that TLS
+# leaves it: this release needs 150 KiB there. README.md says so.
+HEAP_BYTES = {"esp32_generic": 160_000}
 CLIMATES = (Climate(21.4, 48, 1013.2), Climate(4.2, 83, 1009.8), Climate(31.9, 22, 1002.4))
 # The product's own pace is for years on a wall; a story has seconds.
 _PACE = {"sample_s": 1, "publish_s": 2, "heartbeat_s": 10, "deadline_s": 40}
@@ -47,6 +47,18 @@ class Station:
     sim: SimBoard
     device_id: str = ""
     log: list[str] = field(default_factory=list)
+    _cue: str = ""
+    _act: Callable[[], None] | None = None
+
+    def when(self, cue: str, act: Callable[[], None]) -> None:
+        """Do something once, as soon as the board prints a line with `cue` in it."""
+        self._cue, self._act = cue, act
+
+    def react(self, line: str) -> None:
+        """The board has printed a line."""
+        if self._act is not None and self._cue in line:
+            act, self._act = self._act, None
+            act()
 
     @property
     def name(self) -> str:
@@ -104,8 +116,9 @@ class Stage:
 
         def heard(line: str) -> None:
             station.log.append(line)
+            station.react(line)
 
-        sim = SimBoard(board, flash, wiring=wiring, on_line=heard, heap=HEAP_BYTES)
+        sim = SimBoard(board, flash, wiring=wiring, on_line=heard, heap=HEAP_BYTES.get(board))
         station = Station(number, board, sim)
         self._weather.over(sim, CLIMATES[number])
         self.stations.append(station)

@@ -11,7 +11,7 @@ from functools import partial
 from outpost.demo.stage import BOARDS, CLIMATES, IMAGES, LIMIT_S, PRODUCT, Stage
 from outpost.errors import OutpostError
 
-_CUT_AT_OP = 12  # well inside the download of the changed module
+_CUT_AT_OP = 12  # after the update has begun to write
 
 
 class Story(Stage):
@@ -181,7 +181,8 @@ class Story(Stage):
             overlay = self.overlay("1.3.0", "node/main.py", _append_constant)
             good = self.release("1.3.0", overlay)
             victim = self.stations[1]
-            victim.sim.cut_power(at_op=_CUT_AT_OP, mode="torn")
+            cut = partial(victim.sim.cut_power, at_op=_CUT_AT_OP, mode="torn")
+            victim.when("update: under way", cut)
             rollout = self.rollout("1.3.0", (Stage("one", (victim.device_id,)),))
             victim.sim.wait_for("power_cut", timeout=LIMIT_S)
             self.n.say(f"{victim.name} lost its power inside flash operation {_CUT_AT_OP}")
