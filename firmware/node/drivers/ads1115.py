@@ -9,7 +9,7 @@ takes four conversions of 8.8 ms at 128 SPS (10 % slow at worst). Options: "rang
 from micropython import const
 
 from node.core import quality
-from node.drivers.sensor import NotReady, Sensor, SensorError, pack, signed
+from node.drivers.sensor import NotReady, Sensor, SensorError, signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def _inputs(config: "SensorConfig") -> "list[int]":
 
 def compensate(raw: int, range_mv: int) -> int:
     """A code of table 4 -> tenths of a millivolt: full scale is 32768 codes."""
-    value = raw * range_mv * 10
-    return value + 16384 >> 15
+    return raw * (range_mv * 5) + 8192 >> 14  # within 30 bits
 
 
 class Driver(Sensor):
@@ -70,7 +69,7 @@ class Driver(Sensor):
 
     def _convert(self) -> None:
         setup = _START | _SINGLE | self._inputs[self._at] << 12 | self._gain | _ONE_SHOT
-        self.bus.writeto_mem(self.address, _CONFIG, pack(">H", setup))
+        self._write_pair(_CONFIG, setup >> 8, setup & 0xFF)
 
     def read_into(self, out: "list[int]") -> None:
         if not self._asked:

@@ -71,7 +71,7 @@ class Driver(Sensor):
         data = self._read(7)
         if data[0] & _BUSY:
             raise NotReady
-        if crc8(data[:6], 0x31, 0xFF) != data[6]:
+        if crc8(data, 0x31, 0xFF, 0, 6) != data[6]:
             raise SensorError(quality.CRC)
         self._asked = False
         celsius = celsius_hundredths((data[3] & 15) << 16 | data[4] << 8 | data[5])

@@ -42,9 +42,10 @@ _READY_MS = const(40)
 def compensate(raw: "list[int]", out: "list[int]") -> None:
     """Raw (x, y, z, temperature, rx, ry, rz) -> `out` in the scale of CHANNELS."""
     for axis in range(3):
-        out[axis] = _rounded(raw[axis] * 980665, 1638400)
-        # 131 counts per degree/s (+-250 degree/s); pi / 180 = 0.0174533
-        out[3 + axis] = _rounded(raw[4 + axis] * 174533, 131000)
+        counts = raw[axis]  # 16384 per 9.80665 m/s2; in two steps that stay within 30 bits
+        out[axis] = _rounded(counts * 9806 + counts * 65 // 100, 16384)
+        counts = raw[4 + axis]  # 131 per degree/s (+-250 degree/s); pi / 180 = 0.0174533
+        out[3 + axis] = _rounded(counts * 17453 + counts * 3 // 10, 13100)
     out[6] = _rounded(raw[3] * 100, 340) + 3653
 
 
@@ -89,9 +90,8 @@ class Driver(Sensor):
         for at in range(7):
             self._raw[at] = signed(data[2 * at] << 8 | data[2 * at + 1], 16)
         compensate(self._raw, out)
-        for axis in range(3):
-            for at, raw in ((axis, self._raw[axis]), (3 + axis, self._raw[4 + axis])):
-                clipped = raw in (32767, -32768)
-                self.quality[at] = quality.CLIPPED if clipped else quality.GOOD
+        for at in range(6):
+            raw = self._raw[at if at < 3 else at + 1]  # the temperature is between them
+            self.quality[at] = quality.CLIPPED if raw in (32767, -32768) else quality.GOOD
         self._asked = False
         self._write_byte(_PWR_MGMT_1, _SLEEP)

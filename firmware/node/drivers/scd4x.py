@@ -31,7 +31,7 @@ _NEW_DATA = const(0x07FF)  # section 3.8.2: none of the 11 low bits set means no
 _CO2_MAX_PPM = const(40000)
 
 
-def compensate(raw: "tuple[int, int, int]", out: "list[int]") -> None:
+def compensate(raw: "list[int] | tuple[int, int, int]", out: "list[int]") -> None:
     """Raw (CO2, temperature, humidity) -> `out` in the scale of CHANNELS (section 3.5.2)."""
     out[0] = raw[0]
     out[1] = scaled(raw[1], 17500) - 4500
@@ -48,6 +48,7 @@ class Driver(Sensirion):
         self._period_ms = _PERIOD_LOW_POWER_MS if self._low_power else _PERIOD_MS
         self.deadline_ms = self._period_ms * 3 // 2
         self._measuring = False
+        self._raw = [0, 0, 0]
         self._asked = 0
 
     def reset(self) -> None:
@@ -89,7 +90,9 @@ class Driver(Sensirion):
     def _take(self, out: "list[int]") -> None:
         data = self._words(3)
         self._asked = 0
-        raw = (word(data, 0), word(data, 1), word(data, 2))
+        raw = self._raw
+        for at in range(3):
+            raw[at] = word(data, at)
         # 0 ppm is what the part says before its first measurement is done.
         if not 0 < raw[0] <= _CO2_MAX_PPM:
             raise SensorError(quality.IMPLAUSIBLE)

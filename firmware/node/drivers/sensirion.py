@@ -20,7 +20,7 @@ class Sensirion(Sensor):
         """Send a 16-bit command."""
         self._buffer[0] = code >> 8
         self._buffer[1] = code & 0xFF
-        self.bus.writeto(self.address, self._view[:2])
+        self.bus.writeto(self.address, self._first(2))
 
     def _words(self, count: int) -> memoryview:
         """Read `count` words, checked; the bytes still have the CRCs between them (`word`)."""
@@ -31,7 +31,7 @@ class Sensirion(Sensor):
                 raise NotReady
             raise
         for at in range(0, 3 * count, 3):
-            if crc8(data[at : at + 2], _POLYNOMIAL, _START) != data[at + 2]:
+            if crc8(data, _POLYNOMIAL, _START, at, at + 2) != data[at + 2]:
                 raise SensorError(quality.CRC)
         return data
 

@@ -49,7 +49,7 @@ class Sensor:
         self.address = config.address or self.ADDRESS
         self.quality = bytearray(len(self.CHANNELS))
         self._buffer = bytearray(buffer_bytes)
-        self._view = memoryview(self._buffer)
+        self._views: dict[int, memoryview] = {}
         self._one = bytearray(1)
 
     def start(self) -> int:
@@ -62,8 +62,15 @@ class Sensor:
         """Forget what is known of the chip: after a failure it may have lost its power."""
 
     def _read_register(self, register: int, size: int) -> memoryview:
-        view = self._view[:size]
+        view = self._first(size)
         self.bus.readfrom_mem_into(self.address, register, view)
+        return view
+
+    def _first(self, size: int) -> memoryview:
+        """The buffer's first bytes; kept, because a reading must not allocate."""
+        view = self._views.get(size)
+        if view is None:
+            view = self._views[size] = memoryview(self._buffer)[:size]
         return view
 
     def _read_byte(self, register: int) -> int:
@@ -74,8 +81,12 @@ class Sensor:
         self._one[0] = value
         self.bus.writeto_mem(self.address, register, self._one)
 
+    def _write_pair(self, register: int, first: int, second: int) -> None:
+        self._buffer[0], self._buffer[1] = first, second
+        self.bus.writeto_mem(self.address, register, self._first(2))
+
     def _read(self, size: int) -> memoryview:
-        view = self._view[:size]
+        view = self._first(size)
         self.bus.readfrom_into(self.address, view)
         return view
 
@@ -101,10 +112,13 @@ def channels(config: "SensorConfig") -> "tuple[tuple[str, str, int], ...]":
     return found
 
 
-def crc8(data: "bytes | bytearray | memoryview", polynomial: int, start: int) -> int:
-    """CRC-8, most significant bit first (Sensirion: 0x31 from 0xFF; AHT20 the same)."""
+def crc8(
+    data: "bytes | bytearray | memoryview", polynomial: int, start: int, at: int = 0, end: int = -1
+) -> int:
+    """CRC-8 of data[at:end], most significant bit first (Sensirion: 0x31 from 0xFF; AHT20 the
+    same); all of it by default. A slice would allocate."""
     crc = start
-    for index in range(len(data)):
+    for index in range(at, end if end >= 0 else len(data)):
         crc ^= data[index]
         for _ in range(8):
             crc = (crc << 1 ^ polynomial if crc & 0x80 else crc << 1) & 0xFF

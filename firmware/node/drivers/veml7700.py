@@ -12,7 +12,7 @@ finest resolution, 0.5376 lx per count. "gain": 1 in the options trades range fo
 from micropython import const
 
 from node.core import quality
-from node.drivers.sensor import NotReady, Sensor, SensorError, pack
+from node.drivers.sensor import NotReady, Sensor, SensorError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Driver(Sensor):
         return _READY_MS
 
     def _configure(self, value: int) -> None:
-        self.bus.writeto_mem(self.address, _CONFIG, pack("<H", value))
+        self._write_pair(_CONFIG, value & 0xFF, value >> 8)
 
     def read_into(self, out: "list[int]") -> None:
         if not self._asked:
