@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.sim.fleet_node import ID, Lab
+from tests.sim.fleet_node import ID, Lab, ops_document
 
 pytestmark = [pytest.mark.vm, pytest.mark.broker]
 
@@ -92,3 +93,27 @@ def test_reboot(lab: Lab) -> None:
     assert lab.device.reset_cause == "planned"
     boot = lab.events("boot")[0]
     assert boot.body["reason"] == "command"
+
+
+def test_from_the_command_line(lab: Lab, outpost: Any) -> None:
+    lab.until(lambda: lab.device.online, "the device")
+    folder = ("--dir", str(lab.folder / "fleet"))
+    pong = outpost("--json", "device", "command", ID, "ping", "--wait", "20", *folder)
+    assert pong.exit_code == 0 and pong.json["result"]["reply"]["ok"]
+    pulled = outpost("device", "log", ID, "--level", "info", "--bytes", "400", *folder)
+    assert pulled.exit_code == 0 and "command: ping" in pulled.stdout
+    outpost("device", "desired", ID, "set", "sample_s=2", "heartbeat_s=5", *folder)
+    lab.until(lambda: lab.device.reported["desired"]["seen"] == 1, "the device's report")
+    shown = outpost("device", "desired", ID, *folder).stdout
+    assert "bounds" in shown and "partly: version 1 wanted, 1 in force" in shown
+    cleared = outpost("--json", "device", "desired", ID, "unset", "heartbeat_s", *folder)
+    assert cleared.json["result"]["version"] == 2
+    wrong = outpost("--json", "device", "desired", ID, "set", "sample_s=fast", *folder)
+    assert wrong.exit_code == 2
+    document = lab.folder / "other.cose"
+    document.write_bytes(ops_document("wipe", "cli-1", device="weather-2"))
+    sure = ("--ops", str(document), "--yes", "--confirm", ID)
+    refused = outpost("--json", "device", "command", ID, "wipe", *sure, *folder)
+    assert (refused.exit_code, refused.json["error"]["code"]) == (5, "ops-device")
+    unsigned = outpost("--json", "device", "command", ID, "wipe", *folder)
+    assert (unsigned.exit_code, unsigned.json["error"]["code"]) == (9, "ops-missing")
