@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import socket
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -37,7 +39,7 @@ def keys():
 class Bench:
     """A simulated Pico W with release 1.0 in its factory image, and a bundle of 1.1."""
 
-    def __init__(self, folder, keys, damage=""):
+    def __init__(self, folder, keys, damage="", wdt_ms=8000):
         self.folder = folder
         self.publisher = Publisher(keys)
         main = folder / "main.py"
@@ -56,7 +58,7 @@ class Bench:
         device["/main.py"] = b"import loader.start\nloader.start.run()\n"
         device["/boot.py"] = b"import sys\nsys.path[:] = ['.frozen', '/outpost']\n"
         facts = {"product": "sweep", "board": "rpi_pico_w", "chip": "rp2040", "hw": 1}
-        device[layout.BOARD] = cbor.encode({**facts, "slot_budget": 400_000, "wdt_ms": 8000})
+        device[layout.BOARD] = cbor.encode({**facts, "slot_budget": 400_000, "wdt_ms": wdt_ms})
         device[layout.ROOT] = keys.root(1)
         device["/a/" + layout.MANIFEST] = document
         for path, data in self.old.items():
@@ -86,8 +88,8 @@ def _empty(folder):
 def bench(tmp_path, keys):
     made = []
 
-    def make(damage=""):
-        made.append(Bench(tmp_path, keys, damage))
+    def make(damage="", **options):
+        made.append(Bench(tmp_path, keys, damage, **options))
         made[-1].sim.start()
         return made[-1]
 
@@ -134,6 +136,24 @@ def test_the_command_line_installs_a_bundle(bench, damage, start, sent):
     result = flash(one)
     assert (result["version"], result["sent"]) == ("1.1", sent)
     one.sim.wait_for("line:running 1.1")
+
+
+def test_the_watchdog_leaves_whoever_is_at_the_repl_alone(bench):
+    one = bench(wdt_ms=1000)
+    one.sim.wait_for("line:running 1.0")
+    host, _, port = one.sim.repl().removeprefix("socket://").partition(":")
+    with socket.create_connection((host, int(port))) as wire:
+        wire.sendall(b"\x03")
+        one.sim.wait_for("repl")
+        time.sleep(3)  # three times the watchdog's period
+        assert one.sim.resets == ["power_on"]
+        wire.settimeout(10)
+        wire.sendall(b"print(6 * 7)\r\n")
+        answer = b""
+        while b"\n42" not in answer:
+            answer += wire.recv(1000)
+        wire.sendall(b"\x04")  # a soft reset: the application again, and its watchdog
+        one.sim.wait_for("soft")
 
 
 def test_an_unsigned_bundle_is_refused_before_anything_is_written(bench, keys):
