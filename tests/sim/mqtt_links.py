@@ -177,6 +177,7 @@ async def names():
     dead = Resolver(lambda: ["127.0.0.1"], SETTINGS["closed"])
     await attempt("dns dead", "broker.test", SETTINGS["listening"], None, dead.resolve, 1000)
     await attempt("dns refused", "nowhere.test", 1, None, Resolver(good._servers, port).resolve)
+    say("dns local", host=await dead.resolve("broker.local", 1000))
     none = Resolver(lambda: ["0.0.0.0", ""], port)
     await attempt("dns none", "broker.test", 1, None, none.resolve)
 

@@ -142,6 +142,10 @@ def test_no_socket_is_opened_without_memory_for_tls(told: dict[str, Any]) -> Non
     assert told["scarce"]["ms"] < 200
 
 
+def test_multicast_names_are_left_to_the_chip(told: dict[str, Any]) -> None:
+    assert told["dns local"]["host"] == "broker.local"
+
+
 def test_an_address_is_remembered_when_dns_dies(told: dict[str, Any]) -> None:
     assert told["stale"]["count"] == 1
 

@@ -29,6 +29,8 @@ class Resolver:
         self.stale = 0  # answers from memory
 
     async def resolve(self, host: str, timeout_ms: int) -> str:
+        if host.endswith(".local"):
+            return host  # RFC 6762: multicast, which is the chip's own resolver's business
         try:
             address = await self._ask(host, timeout_ms)
         except (LinkError, PeerError, OSError) as error:
