@@ -74,6 +74,9 @@ def _wrong(product: Product, what: str, fix: str) -> OutpostError:
 
 def _check_wiring(product: Product, boards: list[Board]) -> None:
     for board in boards:
+        if board.ethernet.kind and product.tables["telemetry"]["mode"] == "battery":
+            what = f"{board.name} is wired, and battery mode knows Wi-Fi only"
+            raise _wrong(product, what, 'write telemetry.mode = "powered"')
         for sensor in product.sensors:
             bus, pin = sensor.get("bus", ""), sensor.get("pin", "")
             if not bus and not pin:
