@@ -24,7 +24,7 @@ _STAGES = (
 _CHECK = "node.parts.check"
 _ONLINE = "node.parts.online"
 _HANDS = "node.parts.hands"
-_CHECK_BYTES = const(30000)  # code and data of a check for a release, and something for the rest
+_CHECK_BYTES = const(42000)  # code and data of a check for a release, and something for the rest
 
 
 def run(boot) -> None:
@@ -100,8 +100,11 @@ class Node:
 
     def close_check(self, download) -> None:
         self.update_memory = self.updater.memory()
-        self.root_version = self.boot.root["version"]
         download.updater = self.updater = None
+        try:
+            self.root_version = self.boot.root["version"]
+        except MemoryError:
+            pass  # it is said with the state; the next check says it
         modules.give_back()
 
     def defer_update(self, digest: bytes, seconds: int) -> int:
