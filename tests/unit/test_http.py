@@ -11,6 +11,7 @@ _TE = b"Transfer-Encoding: chunked\r\n\r\n"
 _CHUNKED = b"HTTP/1.1 200 OK\r\n" + _TE + b"3\r\nhel\r\n2;ext=1\r\nlo\r\n0\r\nTrailer: t\r\n\r\n"
 _RANGE = b"HTTP/1.1 206 P\r\nContent-Range: bytes 10-14/99\r\nContent-Length: 5\r\n\r\nhello"
 _EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + _OK
+_ANSWERS = ((_OK, 0, -1), (_CHUNKED, 0, -1), (_RANGE, 10, 15), (_EARLY, 0, -1))
 
 
 def _drain(client, out):
@@ -73,6 +74,42 @@ class TestRequest(unittest.TestCase):
         client.request("h", "/")
         with self.assertRaises(ValueError):
             client.request("h", "/")
+
+
+class TestDamage(unittest.TestCase):
+    """Bytes flipped, prefixes: an HttpError with a code or a bounded body, nothing else."""
+
+    def _bounded(self, wire, start, end):
+        try:
+            _, body, _ = _talk((wire,), start, end, 64, True)
+        except HttpError as error:
+            self.assertTrue(error.code)
+            return
+        self.assertTrue(len(body) <= 64)
+
+    def test_every_byte_flipped(self):
+        for wire, start, end in (
+            (_OK, 0, -1),
+            (_CHUNKED, 0, -1),
+            (_RANGE, 10, 15),
+            (_EARLY, 0, -1),
+        ):
+            for i in range(len(wire)):
+                for bits in (1, 0x10, 0x80, 0xFF):
+                    damaged = bytearray(wire)
+                    damaged[i] ^= bits
+                    self._bounded(bytes(damaged), start, end)
+
+    def test_every_prefix(self):
+        for wire, start, end in (
+            (_OK, 0, -1),
+            (_CHUNKED, 0, -1),
+            (_RANGE, 10, 15),
+            (_EARLY, 0, -1),
+        ):
+            for i in range(len(wire)):
+                with self.assertRaises(HttpError):
+                    _talk((wire[:i],), start, end, 64, True)
 
 
 class TestSplits(unittest.TestCase):
