@@ -19,7 +19,7 @@ from tests.sim.fleet_node import Lab, make_product, make_release
 pytestmark = [pytest.mark.vm, pytest.mark.broker]
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 SHAPES = tomllib.loads(Path(__file__).with_name("failure_shapes.toml").read_text())["shape"]
-_CUTS = 4  # more than the faults that end a trial
+_CUTS = 3  # as many as the faults that end a trial
 _POLICY = Policy(soak_s=0, offers_per_minute=6000)
 _ALL = [Stage("all", percent=100)]
 
