@@ -37,11 +37,13 @@ _PACE = {"sample_s": 1, "publish_s": 2, "heartbeat_s": 10, "deadline_s": 40}
 _BME280 = {"model": "bme280", "bus": "i2c0", "address": 0x76}
 
 
-def make_product(folder: Path, **pace: int) -> Path:
-    """The weather product at a test's pace."""
+def make_product(folder: Path, mode: str = "powered", **pace: int) -> Path:
+    """The weather product at a test's pace; on a battery it connects at every wake."""
     shutil.copytree(signed_build.WEATHER, folder)
     recipe = folder / "product.toml"
-    text = recipe.read_text()
+    text = recipe.read_text().replace('mode = "powered"', f'mode = "{mode}"')
+    if mode == "battery":
+        text = text.replace("[outbox]", "[battery]\nconnect_every = 1\nawake_s = 60\n\n[outbox]")
     for key, value in {**_PACE, **pace}.items():
         text = re.sub(rf"(?m)^{key} = \d+", f"{key} = {value}", text)
     recipe.write_text(text)
@@ -84,6 +86,7 @@ class Lab:
         board: str = "esp32_generic",
         config: FleetConfig | None = None,
         heap: int | None = 400_000,
+        mode: str = "powered",
     ) -> None:
         """`heap` None: as much as the chip has."""
         self.heap = heap
@@ -96,7 +99,7 @@ class Lab:
         self.flash = folder / "flash.img"
         self.sim: SimBoard | None = None
         self._weather: Weather | None = None
-        self.product = make_product(folder / "product")
+        self.product = make_product(folder / "product", mode)
         self.release = make_release(self.product, folder / "build", "1.0.0")
 
     def __enter__(self) -> Lab:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,3 +118,18 @@ def test_from_the_command_line(lab: Lab, outpost: Any) -> None:
     assert (refused.exit_code, refused.json["error"]["code"]) == (5, "ops-device")
     unsigned = outpost("--json", "device", "command", ID, "wipe", *folder)
     assert (unsigned.exit_code, unsigned.json["error"]["code"]) == (9, "ops-missing")
+
+
+def test_in_the_memory_of_a_pico_w(tmp_path: Path) -> None:
+    """What is loaded for an occasion fits beside the node: the heap is the chip's own."""
+    with Lab(tmp_path, "rpi_pico_w", heap=None) as lab:
+        lab.start()
+        for verb in ("ping", "self-test", "log-pull"):
+            assert lab.command(verb, 60).ok, verb
+        lab.server.service.desire(ID, {"sample_s": 3})
+        lab.until(lambda: lab.device.reported["desired"]["v"] == 1, "the settings")
+        first = lab.device.reported["cert"]
+        assert lab.command("rotate-certificate", 60).ok
+        lab.until(lambda: lab.device.reported["cert"] != first, "the new certificate", 90)
+        document = ops_document("wipe", "end")
+        assert lab.answer(lab.server.service.send_signed(ID, "wipe", document).id, 90).ok
