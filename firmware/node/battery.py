@@ -26,7 +26,7 @@ from node.hal import board, data, keep, modules, ticks
 from node.hal.storage import Storage
 
 _MIN_SLEEP_MS = 1000
-_COLLECT_BYTES = 4096  # as boot.py has it: what TLS wants must not be littered
+_COLLECT_BYTES = (32768, 4096)  # the second where TLS wants large pieces of this heap (RP2)
 _KEEP_MARGIN = 256  # bytes of RTC memory for the numbers
 
 
@@ -109,7 +109,8 @@ class Wake:
         return readings.full or (room > 0 and len(self.state.batch) > room)
 
     async def _connect(self, sampled_ms: int) -> None:
-        gc.threshold(_COLLECT_BYTES)
+        quirks = self.wiring.data["quirks"]
+        gc.threshold(_COLLECT_BYTES[bool(quirks["deepsleep_is_lightsleep"])])
         kept = modules.kept()
         call = _open_call(self)
         modules.keep("")  # for as long as the call lasts: what it borrows goes before TLS comes

@@ -1,8 +1,10 @@
 """Days of battery mode on the simulated board: the meter agrees with `outpost power`, and every
 reading is accounted for. The whole month is exhaustive (and `python -m tests.bench month`)."""
 
+import json
+
 import pytest
-from outpost.sim.scenario import Happening
+from outpost.sim.scenario import Happening, Interval, Scenario
 
 from tests.bench.month import nights, play
 from tests.month_kit import Field
@@ -69,3 +71,44 @@ def test_power_cuts_cost_at_most_an_open_batch(tmp_path):
     with Field(tmp_path) as opened:
         found = play(opened, nights(2, cuts))
     assert 0 <= found.accounts.lost <= _BATCH * len(cuts)
+
+
+def test_the_command_line_gives_the_account(field, days, outpost, tmp_path):
+    """What a user runs, on the board that has been in the field for a day and a half."""
+    scenario = tmp_path / "short.toml"
+    night = "[[interval]]\nname = 'wifi.up'\nvalue = 0\nstart_s = 0\nduration_s = 3000\n"
+    scenario.write_text("days = 0.2\n" + night)
+    arguments = ["--json", "sim", "run", str(field.folder / "esp32_generic.img"), "--quiet"]
+    arguments += ["--dir", str(tmp_path / "bench"), "--time", "modelled", "--heap", "400000"]
+    arguments += ["--product", str(field.product / "product.toml")]
+    arguments += ["--scenario", str(scenario), "--fleet", str(field.folder / "fleet")]
+    done = outpost(*arguments)
+    assert done.exit_code == 0, done.stderr
+    (found,) = json.loads(done.stdout)["result"].values()
+    readings = found["readings"]
+    assert readings["taken"] >= 9
+    assert readings["duplicated"] == 0
+    parts = ("delivered", "dropped", "queued", "lost")
+    assert readings["taken"] == sum(readings[part] for part in parts)
+    assert found["boots"]["deepsleep"] >= 9
+    assert found["average_ua"] > 10
+
+
+def test_no_time_server_no_broker_no_network(field, days):
+    """Whatever is missing, from the first wake on: each ends in sleep within the budget."""
+    flash = field.folder / "esp32_generic.img"
+    for missing in ("ntp.up", "net.up", "wifi.up"):
+        scenario = Scenario(days=0.3, intervals=(Interval(missing, 0, 0, 86400),))
+        board, taken = field.run("esp32_generic", flash, scenario, 60)
+        woke, awake = None, []
+        for event in board.events:
+            if event.name == "boot":
+                woke = event.world_ms
+            elif event.name == "deepsleep":
+                awake.append(event.world_ms - woke)
+        assert len(awake) >= 14, missing
+        assert max(awake) < 22000, missing
+        assert len(taken.rows) >= 14, missing
+        # fewer and fewer attempts: backoff across sleeps
+        tries = sum("wake: no delivery" in line for line in board.lines)
+        assert tries <= 5, missing

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     from outpost.power import Prediction
     from outpost.sim.scenario import Scenario
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _DIR = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command()
 @click.argument("product", type=_DIR)
 @click.option("--board", required=True, help="Board whose current profile counts.")
-@click.option("--scenario", type=_FILE, help="Signal and outages as TOML, as for `sim run`.")
+@click.option(
+    "--scenario", metavar="FILE|NAME", help="Signal and outages as TOML, as for `sim run`."
+)
 @click.option("--days", type=click.FloatRange(0.1, 3650), help="Else the scenario's, or 30.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a .svg here.")
 @click.pass_context
@@ -54,7 +55,7 @@ def command(ctx: click.Context, /, product: Path, board: str, **options: Any) ->
     output.result(ctx, body, lambda: _text(prediction))
 
 
-def _scenario(path: Path | None, days: float | None) -> Scenario:
+def _scenario(path: str | None, days: float | None) -> Scenario:
     from dataclasses import replace
 
     from outpost.sim.scenario import Scenario, load_scenario

@@ -12,10 +12,13 @@ from outpost.cli import output
 from outpost.errors import ExitCode
 
 if TYPE_CHECKING:
+    from outpost.fleet.registry import Flow
     from outpost.sim import Event, SimBoard, Wiring
+    from outpost.sim.accounts import Taken
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _DIR = click.Path(file_okay=False, path_type=Path)
+_INGEST_S = 1.0  # without news: the fleet has taken in everything
 _bench = click.option(
     "--dir", "folder", type=_DIR, default=Path("build/sim"), show_default=True,
     help="Where the boards are kept.",
@@ -86,7 +89,17 @@ def remove(ctx: click.Context, name: str, folder: Path) -> None:
     "the chip's profile says, not as fast as this machine is.",
 )
 @click.option("--product", type=_FILE, help="product.toml whose sensors are soldered on.")
-@click.option("--scenario", type=_FILE, help="Weather, outages and accidents as TOML.")
+@click.option(
+    "--scenario", metavar="FILE|NAME",
+    help="Weather, outages and accidents as TOML; nights and hard-week come along.",
+)
+@click.option(
+    "--fleet", type=_DIR,
+    help="The fleet's folder: what was delivered, and what came twice, is counted there.",
+)  # fmt: skip
+@click.option(
+    "--heap", type=click.IntRange(32768), help="Bytes of heap, instead of the board's own."
+)
 @click.option("--set", "values", multiple=True, metavar="NAME=INT", help="A world value.")
 @click.option("--power-cut-at", type=click.IntRange(1), help="Cut at the N-th flash operation.")
 @click.option(
@@ -104,12 +117,16 @@ def remove(ctx: click.Context, name: str, folder: Path) -> None:
 def run(ctx: click.Context, /, names: tuple[str, ...], folder: Path, **options: Any) -> None:
     """Run boards until Ctrl-C, --for or the scenario's end, then report.
 
+    The report of a battery board ends with an exact account of its readings: taken = delivered +
+    dropped + queued + lost.
+
     NAMES are boards of the workbench, or factory images (<board>.img), which are copied there
     first. The log goes to stderr, the report to stdout.
     """
     from outpost.sim.report import report, summary
 
-    boards = _prepare(names, folder, options)
+    taken: dict[str, Taken] = {}
+    boards = _prepare(names, folder, options, taken)
     try:
         for name, board in boards.items():
             _start(name, board, options)
@@ -119,22 +136,42 @@ def run(ctx: click.Context, /, names: tuple[str, ...], folder: Path, **options: 
     finally:
         for board in boards.values():
             board.stop()
-    found = {name: report(board) | _accounts(board) for name, board in boards.items()}
+    found = {}
+    for name, board in boards.items():
+        found[name] = report(board) | _accounts(board, taken[name], options["fleet"])
     output.result(ctx, found, lambda: "\n".join(f"{n}: {summary(r)}" for n, r in found.items()))
 
 
-def _accounts(board: SimBoard) -> dict[str, Any]:
+def _accounts(board: SimBoard, taken: Taken, fleet: Path | None) -> dict[str, Any]:
     """Where the readings of a battery board went; nothing for one that takes none by itself."""
-    from outpost.sim.accounts import Taken, settle
+    from outpost.sim.accounts import device_id, settle
 
-    taken = Taken()
-    for line in board.lines:
-        taken.line(line)
-    return {"readings": settle(board, taken).as_dict()} if taken.rows else {}
+    if not taken.rows:
+        return {}
+    flow = _arrived(fleet, device_id(board)) if fleet else None
+    found = settle(board, taken, flow.received if flow else None).as_dict()
+    return {"readings": found | ({"duplicated": flow.duplicates} if flow else {})}
 
 
-def _prepare(names: tuple[str, ...], folder: Path, options: dict[str, Any]) -> dict[str, SimBoard]:
+def _arrived(fleet: Path, device: str) -> Flow:
+    """What the registry has, once it has taken in what the broker has acknowledged."""
+    from outpost.fleet.registry import Registry
+
+    telemetry = Registry.open(fleet / "registry.db").telemetry
+    flow, since = telemetry.flow(device), time.monotonic()
+    while time.monotonic() - since < _INGEST_S:
+        time.sleep(0.1)
+        last, flow = flow, telemetry.flow(device)
+        if flow != last:
+            since = time.monotonic()
+    return flow
+
+
+def _prepare(
+    names: tuple[str, ...], folder: Path, options: dict[str, Any], taken: dict[str, Taken]
+) -> dict[str, SimBoard]:
     from outpost.sim import SimBoard, load_scenario, workbench
+    from outpost.sim.accounts import Taken
 
     scenario = load_scenario(options["scenario"]) if options["scenario"] else None
     wiring = _wiring(options["product"])
@@ -142,6 +179,7 @@ def _prepare(names: tuple[str, ...], folder: Path, options: dict[str, Any]) -> d
     boards = {}
     for name in names:
         placed = workbench.find_or_create(folder, name)
+        taken[placed.name] = Taken()
         boards[placed.name] = board = SimBoard(
             placed.board,
             placed.flash(folder),
@@ -149,6 +187,8 @@ def _prepare(names: tuple[str, ...], folder: Path, options: dict[str, Any]) -> d
             wiring=wiring,
             scenario=scenario,
             time=options["pace"],
+            on_line=taken[placed.name].line,
+            heap=options["heap"],
             on_event=None if options["quiet"] else _logger(placed.name, len(names) > 1),
         )
         board.world.update(values)

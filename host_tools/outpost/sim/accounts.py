@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from loader import cbor
 from node.core import record, wakestate
 from node.core.outbox import Outbox, OutboxConfig
 
@@ -64,6 +65,12 @@ def settle(board: SimBoard, taken: Taken, delivered: int | None = None) -> Accou
     if delivered is None:
         delivered = lane.delivered
     return Accounts(len(taken.rows), delivered, lane.dropped, lane.queued + batch)
+
+
+def device_id(board: SimBoard) -> str:
+    """The identity on the flash of a board that has stopped; empty without one."""
+    found = _Flash(board).read("/data/device.cbor")
+    return str(cbor.decode(found)["id"]) if found else ""
 
 
 def _outbox(board: SimBoard) -> Any:

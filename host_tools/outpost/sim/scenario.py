@@ -42,6 +42,7 @@ from typing import Any, TypeVar
 
 from outpost.errors import ExitCode, OutpostError
 
+_SHIPPED = Path(__file__).resolve().parent / "scenarios"
 _DAY_S = 86400
 _WARMEST_S = 15 * 3600
 _EVENTS = ("power_cycle", "brown_out", "press_reset", "cut_power")
@@ -146,8 +147,10 @@ class Scenario:
         return [event for event in self.events if after_s < event.at_s <= until_s]
 
 
-def load_scenario(path: Path) -> Scenario:
-    """Read a scenario file; OutpostError names file, key and remedy."""
+def load_scenario(path: Path | str) -> Scenario:
+    """Read a scenario file, or one that comes along, by its name; OutpostError names file, key and
+    remedy."""
+    path = _SHIPPED / f"{path}.toml" if str(path) in shipped() else Path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -155,6 +158,11 @@ def load_scenario(path: Path) -> Scenario:
             "scenario-syntax", f"{path}: {error}", "correct the file", ExitCode.USAGE
         ) from error
     return _parse(table, path)
+
+
+def shipped() -> list[str]:
+    """Names of the scenarios that come along."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.toml"))
 
 
 def _parse(table: dict[str, Any], path: Path) -> Scenario:
