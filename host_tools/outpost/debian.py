@@ -160,8 +160,8 @@ def _stanza(fields: dict[str, str], suite: str) -> str:
 class Archive:
     """apt with private lists, cache and status, for one architecture.
 
-    `home` is its to fill and to delete.  `own_release` takes packages of the machine's own release,
-    for programs that use the machine's libraries beside their own.
+    `home` is its to fill and to delete.  `own_release` takes packages of the machine's own
+    release, for programs that use the machine's libraries beside their own.
     """
 
     def __init__(self, home: Path, architecture: str, own_release: bool = False) -> None:

@@ -51,7 +51,9 @@ BASE = "outpost.errors outpost.paths outpost.boards outpost.toolchain outpost.de
 RULES = (
     Rule("firmware/boot.py", "sys gc machine"),
     Rule("firmware/main.py", "loader.start esp32"),
-    Rule("firmware/loader/start.py", LOADER + " machine vfs sys gc time node.main", may_print=True),
+    Rule(
+        "firmware/loader/start.py", LOADER + " machine vfs sys gc time node.main", may_print=True
+    ),
     Rule("firmware/loader/*.py", LOADER, "loader.start"),
     # CPython has zlib where the VM has deflate.
     Rule("firmware/node/core/inflate.py", CORE_STDLIB + " zlib loader node.core", PURE_LOADER_NOT),

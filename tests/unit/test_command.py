@@ -45,7 +45,8 @@ class TestParse(unittest.TestCase):
         self.assertEqual(self.refusal(enc({"id": "", "cmd": "ping"})), ("bad_id", None))
         self.assertEqual(self.refusal(enc({"id": "x" * 41, "cmd": "ping"})), ("bad_id", None))
         self.assertEqual(self.refusal(enc({"id": "a", "cmd": ""})), ("bad_command", "a"))
-        self.assertEqual(self.refusal(enc({"id": "a", "cmd": "p", "exp": "x"})), ("malformed", "a"))
+        bad = enc({"id": "a", "cmd": "p", "exp": "x"})
+        self.assertEqual(self.refusal(bad), ("malformed", "a"))
 
     def test_every_truncation_is_refused(self):
         payload = cbor.encode({"id": "c1", "cmd": "ping", "args": {"a": [1, 2, 3]}})

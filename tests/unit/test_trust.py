@@ -448,7 +448,8 @@ class TestRelease(unittest.TestCase):
     def test_paths(self):
         for path in (
             "/etc/x", "../x", "a/../b", "a/./b", "./a", "a//b", "a/", "", ".hidden", "a/.b",
-            "a\\b", "a b", "a\0b", "\u00fc", "manifest.cose", "seal", "seal/x", "x" * 65, "a:b", "a~",
+            "a\\b", "a b", "a\0b", "\u00fc", "manifest.cose", "seal", "seal/x", "x" * 65, "a:b",
+            "a~",
         ):  # fmt: skip
             files = {"node/main.mpy": b"", path: b""}
             self.assertEqual((path, self.refused(files=files)), (path, "path"))

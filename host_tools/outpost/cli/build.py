@@ -34,7 +34,8 @@ def command(ctx: click.Context, /, product: Path, **options: Any) -> None:
 
     The same sources give the same bytes on any machine. Next: `outpost sign`, `outpost publish`;
     or at once, for development: --sign KEY --root ROOT. A build that comes out the same
-    keeps its signatures: `outpost build PRODUCT --root ROOT` after `outpost sign` makes the images.
+    keeps its signatures: `outpost build PRODUCT --root ROOT` after `outpost sign` makes the
+    images.
     """
     from outpost import build
 

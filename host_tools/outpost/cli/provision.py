@@ -35,7 +35,7 @@ def station_options(function: Any) -> Any:
             "--site",
             type=click.Path(dir_okay=False, path_type=Path),
             required=True,
-            help="TOML file with broker, update, ntp, wifi, country and more; passwords live here.",
+            help="TOML file: broker, update, ntp, wifi, country and more; passwords live here.",
         ),
         click.option(
             "--folder",
