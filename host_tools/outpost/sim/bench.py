@@ -128,6 +128,7 @@ class Bench:
 
     def _serve(self) -> None:
         assert self._chip.process.stdout
+        os.set_blocking(self._chip.process.stdout.fileno(), False)
         with selectors.DefaultSelector() as selector:
             selector.register(self._chip.events, selectors.EVENT_READ, self._on_events)
             selector.register(self._chip.process.stdout, selectors.EVENT_READ, self._on_output)
@@ -174,14 +175,22 @@ class Bench:
         if self._child:
             os.kill(self._child, signal.SIGINT)
 
-    def _on_output(self) -> None:
+    def _on_output(self) -> bool:
+        """Take in what was printed, as much as a pipe holds; False when there is nothing.
+
+        Never blocks: that it was readable may be old news, when something else has read it since.
+        """
         assert self._chip.process.stdout
-        data = os.read(self._chip.process.stdout.fileno(), 65536)
+        try:
+            data = os.read(self._chip.process.stdout.fileno(), 65536)
+        except BlockingIOError:
+            return False
         self._repl.send(data)
         if self._repl.client and self._board.state["stage"] == layout.STAGE_REPL:
-            return  # a tool's dialogue, not the program's output
+            return bool(data)  # a tool's dialogue, not the program's output
         for line in self._lines.feed(data):
             self._board.record("line", line)
+        return bool(data)
 
     def _on_events(self) -> None:
         data = os.read(self._chip.events, 4096)
@@ -189,6 +198,7 @@ class Bench:
             self._going = False
             self._board.record("off", "the chip's process has gone")
             return
+        self._on_output()  # what was printed before it was told comes before it
         self._buffer += data
         *lines, self._buffer = self._buffer.split(b"\n")
         for line in lines:
@@ -262,11 +272,8 @@ class Bench:
 
     def _drain(self) -> None:
         """The last words of a boot come before its end."""
-        assert self._chip.process.stdout
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._chip.process.stdout, selectors.EVENT_READ)
-            while selector.select(0):
-                self._on_output()
+        while self._on_output():
+            pass
         rest = self._lines.rest()
         if rest:
             self._board.record("line", rest)

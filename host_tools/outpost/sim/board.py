@@ -184,7 +184,7 @@ class SimBoard:
         if self._bench and wakes:
             self._bench.ask("wake", 0)
 
-    def wait_for(self, event: str | Callable[[Event], bool], timeout: float = 10.0) -> Event:
+    def wait_for(self, event: str | Callable[[Event], bool], timeout: float = 30.0) -> Event:
         """The first event after the one last waited for that is `event`.
 
         `event` is a name, "name:text" with `text` in the detail, or a predicate.  TimeoutError
