@@ -252,3 +252,15 @@ def test_a_false_receipt_is_written_down_and_believed_by_nobody(world: World, fl
     assert world.security() == ["bad-receipt"]
     assert world.fleet.registry.devices.get(ID).state == "active"
     assert "wiped" not in [line.action for line in world.fleet.registry.audit.lines()]
+
+
+def test_a_registry_from_a_backup_is_still_heard(world: World) -> None:
+    world.fleet.registry.devices.report(ID, {"desired": {"v": 7, "seen": 9}})
+    assert world.service.desire(ID, {"a": 1}).version == 10
+
+
+def test_the_next_authority_is_told_with_the_certificate(world: World) -> None:
+    (world.fleet.folder / "ca" / "next.der").write_bytes(b"0\x03abc")
+    world.service.send_command(ID, "rotate-certificate", {}, 60)
+    world.says("csr", csr=make_csr(ec.generate_private_key(ec.SECP256R1())))
+    assert world.sent[-1][1]["ca"] == world.fleet.ca.ca_der + b"0\x03abc"

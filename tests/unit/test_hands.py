@@ -148,7 +148,7 @@ class TestCommands(unittest.TestCase):
         self.commands = Commands(self.link, gate, lambda: 0, lambda: self.now_s, self.log)
         self.commands.register("do", self.do)
         self.commands.register("refuse", self.refuse)
-        self.commands.register("fail", self.fail)
+        self.commands.register("fail", self.go_wrong)
         self.commands.register("die", self.die)
 
     async def do(self, command):
@@ -158,7 +158,7 @@ class TestCommands(unittest.TestCase):
     async def refuse(self, command):
         raise Refused("bad_argument")
 
-    async def fail(self, command):
+    async def go_wrong(self, command):
         raise OSError(5)
 
     async def die(self, command):
