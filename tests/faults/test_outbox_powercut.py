@@ -34,7 +34,7 @@ def sweep(vm, policy, prog, mode, cuts="1:0:1", defect="none"):
     return int(words[1]), int(words[3]), violations
 
 
-@pytest.mark.parametrize("policy", ["drop", "thin"])
+@pytest.mark.parametrize("policy", ["drop", "thin", "drop-sealed", "thin-sealed"])
 @pytest.mark.parametrize("mode", MODES)
 def test_sampled(vm, policy, mode):
     first = 1 + MODES.index(mode) * 3
@@ -45,7 +45,7 @@ def test_sampled(vm, policy, mode):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("prog", [32, 256])
-@pytest.mark.parametrize("policy", ["drop", "thin"])
+@pytest.mark.parametrize("policy", ["drop", "thin", "drop-sealed", "thin-sealed"])
 @pytest.mark.parametrize("mode", MODES)
 def test_every_operation(vm, policy, prog, mode):
     runs, operations, violations = sweep(vm, policy, prog, mode)

@@ -1,15 +1,17 @@
 """On the VM: a workload on the outbox over NOR flash, cut at every operation, and the oracle.
 
-Run by tests/faults/test_outbox_powercut.py with: policy prog mode first last step defect.
+Run by tests/faults/test_outbox_powercut.py with: policy prog mode first last step defect
+(the policies are drop and thin, and drop-sealed and thin-sealed with records sealed on flash).
 Prints one line per violation ("VIOLATION n mode text") and at the end "RUNS n OPS n WORST n n".
 """
 
 import gc
 import sys
 
+import cryptolib
 import vfs
 from chip.nor import Nor, PowerCut
-from node.core import outbox, record
+from node.core import at_rest, outbox, record
 from node.hal.storage import Storage
 
 BLOCK = 4096
@@ -96,7 +98,8 @@ class Story:
 
 class Sweep:
     def __init__(self, policy, prog, defect):
-        self.policy = policy
+        self.policy, _, sealed = policy.partition("-")
+        self.seal = at_rest.Seal(bytes(range(32)), cryptolib.aes) if sealed else None
         self.storage = Broken()
         self.storage.defect = defect
         self.defect = defect
@@ -125,7 +128,7 @@ class Sweep:
         self.nor.power_on()
 
     def box(self):
-        box = outbox.Outbox(self.storage, settings(self.policy))
+        box = outbox.Outbox(self.storage, settings(self.policy), self.seal)
         if self.defect == "send-cursor":
             for lane in box._lanes:
                 lane.state = lambda lane=lane: [
