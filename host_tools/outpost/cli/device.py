@@ -297,6 +297,41 @@ def log(ctx: click.Context, /, **given: Any) -> None:
 
 @command.command()
 @click.argument("device")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The CSV file: time_ms and a column for each metric.",
+)
+@click.option(
+    "--days",
+    type=click.FloatRange(0, min_open=True),
+    default=400,
+    show_default=True,
+    help="So far back from now.",
+)
+@dir_option
+@server_option
+@click.pass_context
+def export(ctx: click.Context, /, device: str, out: Path, **given: Any) -> None:
+    """Write a device's recorded telemetry to a file, as `outpost model train` reads it."""
+    import time
+
+    from outpost.fleet.client import quoted
+    from outpost.fleet.export import collect, write_csv
+
+    now_ms = time.time_ns() // 1_000_000
+    # A day ahead: a device's clock may be.
+    span_ms = (max(0, now_ms - int(given["days"] * 86_400_000)), now_ms + 86_400_000)
+    client = _client(given["folder"], given["server"])
+    points = collect(client, f"/devices/{quoted(device)}/telemetry", span_ms)
+    columns = write_csv(out, points)
+    body = {"out": str(out), "rows": len(points), "columns": columns}
+    output.result(ctx, body, f"{out}: {len(points)} rows of {', '.join(columns) or 'nothing'}")
+
+
+@command.command()
+@click.argument("device")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--confirm", "confirmed", metavar="ID", help="The device's id, again, with --yes.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
