@@ -1,4 +1,4 @@
-"""node.drivers.ads1115: output codes, inputs and faults."""
+"""node.drivers.ads1115: output codes (SBAS444D table 4, section 9.5.4), inputs and faults."""
 
 import unittest
 

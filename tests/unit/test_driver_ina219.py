@@ -1,4 +1,4 @@
-"""node.drivers.ina219: the worked example, range and faults."""
+"""node.drivers.ina219: the worked example (SBOS448F table 3), range and faults."""
 
 import unittest
 

@@ -1,4 +1,4 @@
-"""node.drivers.lis3dh: examples, ranges and faults."""
+"""node.drivers.lis3dh: examples (application note AN3308, table 8), ranges and faults."""
 
 import unittest
 

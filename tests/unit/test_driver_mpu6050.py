@@ -1,4 +1,5 @@
-"""node.drivers.mpu6050: formulas, ranges and faults."""
+"""node.drivers.mpu6050: ranges and faults. The register map (RM-MPU-6000A-00 revision 4.2,
+sections 4.17 to 4.19) has no worked example: its formulas, at corner points computed here."""
 
 import unittest
 

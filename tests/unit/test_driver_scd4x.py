@@ -1,4 +1,4 @@
-"""node.drivers.scd4x: the worked example, its own rhythm and faults."""
+"""node.drivers.scd4x: the worked example (section 3.5.2), its own rhythm and faults."""
 
 import unittest
 

@@ -1,5 +1,5 @@
-"""node.drivers.sht3x and sensirion. The data sheet's CRC example; conversions by its formula in
-floating point, computed here."""
+"""node.drivers.sht3x and sensirion. The data sheet's CRC example (section 4.12); it has no worked
+conversion: its formula (section 4.13) in floating point, computed here."""
 
 import unittest
 

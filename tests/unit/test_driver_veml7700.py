@@ -1,4 +1,5 @@
-"""node.drivers.veml7700: resolution, correction, range and faults."""
+"""node.drivers.veml7700: range and faults. No worked example is quoted: the resolution that
+document 84286 states, and the correction of document 84323 in floating point, at corner points."""
 
 import unittest
 
