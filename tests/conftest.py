@@ -16,6 +16,30 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# Files whose tests take longest go first, so that no worker is left with one of them at the end.
+_SLOW = (
+    "sim/test_failure_shapes.py",
+    "sim/test_rotation.py",
+    "sim/test_desired.py",
+    "sim/test_wipe.py",
+    "sim/test_month.py",
+    "sim/test_commands.py",
+    "sim/test_runtime_update.py",
+    "sim/test_battery",
+    "faults/",
+    "sim/",
+    "host/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(ROOT / "tests").as_posix()
+        return next((at for at, name in enumerate(_SLOW) if path.startswith(name)), len(_SLOW))
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout under test."""

@@ -78,7 +78,9 @@ def finish(
     counters = done["counters"]
     took_ms = done["gap_ms"]
     if cured_at is not None:
-        took_ms = round(1000 * (node.seen("connected")[-1]["at"] - cured_at))
+        # a node that is done before it looks says only that
+        seen = node.seen("connected") or [{"at": time.monotonic()}]
+        took_ms = round(1000 * (seen[-1]["at"] - cured_at))
     print(f"{name}: lost 0, recovered in {took_ms} ms, heap {grown:+} B, {counters}")
     return done
 

@@ -207,7 +207,7 @@ class Call:
         broker = self.device["broker"]
         options = Options(self.id)
         options.max_packet = _RX_MAX
-        ports = link.Ports(self.tls(), feed, self.station.joined, self.resolve)
+        ports = link.Ports(self.make_tls(), feed, self.station.joined, self.resolve)
         config = connect.Config(broker["host"], broker["port"], options)
         config.open_timeout_ms = _OPEN_MS
         config.resubscribe = self.wake.cold
@@ -217,7 +217,7 @@ class Call:
         connection.add_source(self.publisher)
         self.inbox = Inbox(connection, (self._open_hands, _close_hands), self.log)
 
-    def tls(self):
+    def make_tls(self):
         import machine
         from node.hal import tls
         from node.tasks import identity

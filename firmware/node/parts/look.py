@@ -64,7 +64,7 @@ class Look:
         net.resolve = call.resolve
         ports = Ports(net.link, call.ticks.uptime_ms, call.below, None)
         if call.device["update"]["url"].startswith("https:"):
-            ports.tls = call.tls()
+            ports.tls = call.make_tls()
         ports.unix_s = call.unix_s
         ports.forget = modules.forget_verifier
         call.update_ports = ports
