@@ -14,12 +14,15 @@ from node.hal import modules
 from node.tasks.report import largest_block
 
 _STAGES = (
-    "node.parts.basis",
-    "node.parts.recipe",
-    "node.parts.probes",
-    "node.parts.wire",
-    "node.parts.senses",
-    "node.parts.begin",
+    ("node.parts.basis", "make"),
+    ("node.parts.recipe", "make"),
+    ("node.parts.probes", "make"),
+    ("node.parts.wire", "make"),
+    ("node.parts.senses", "make"),
+    ("node.parts.begin", "make"),
+    # with what was under way before the reset
+    ("node.parts.settings", "started"),
+    ("node.parts.papers", "go_on"),
 )
 _CHECK = "node.parts.check"
 _ONLINE = "node.parts.online"
@@ -30,8 +33,8 @@ _CHECK_BYTES = const(42000)  # code and data of a check for a release, and somet
 def run(boot) -> None:
     """Run the node until the supervisor stops it; then reset."""
     node = Node(boot)
-    for stage in _STAGES:
-        if not modules.briefly(stage, "make", node):
+    for module, function in _STAGES:
+        if modules.briefly(module, function, node) is False:
             return
     node.say_heap()
     asyncio.run(node.run())

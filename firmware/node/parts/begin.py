@@ -13,7 +13,7 @@ def make(node) -> bool:
     node.supervisor = Supervisor(node.ticks.uptime_ms, node.log, node.boot.watchdog)
     _tasks(node)
     _hello(node)
-    _go_on(node)
+    _interrupted(node)
     _spend(node)
     return True
 
@@ -58,17 +58,12 @@ def _told(node):
     return Errand(node.storage).told
 
 
-def _go_on(node) -> None:
-    """With what was under way before the reset."""
-    from node.parts import papers, settings
-
-    settings.started(node)
-    papers.go_on(node)
+def _interrupted(node) -> None:
+    """A command that the reset has ended, if there is one."""
     if b"started" in (node.storage.read(_COMMANDS) or b""):
         from node.parts import hands
 
         hands.interrupted(node)
-    gc.collect()
 
 
 def _spend(node) -> None:
