@@ -6,8 +6,10 @@ import unittest
 from node.core import outbox, quality, record
 from node.core.config import ProductConfig, schema_fields
 from node.core.sampler import Sampler
+from node.drivers.sensor import NotReady
 from node.tasks import publish, sense
 from node.tasks import stations as finding
+from node.tasks.switched import Switched
 from simulated_bus import I2C, Bench, bus
 from test_outbox import Files
 
@@ -30,6 +32,30 @@ def product(**more):
     }
     raw.update(more)
     return ProductConfig(raw)
+
+
+class Rail:
+    """hal.rail on the bench's clock; and the wiring that has it."""
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.users = 0
+        self.spans = []
+
+    def rail(self, name):
+        self.name = name
+        return self
+
+    def take(self):
+        self.users += 1
+        self.since_ms = self.bench.now_ms
+
+    def give(self):
+        self.users -= 1
+        self.spans.append(self.age_ms())
+
+    def age_ms(self):
+        return self.bench.now_ms - self.since_ms
 
 
 class Rig:
@@ -138,6 +164,30 @@ class TestSense(unittest.TestCase):
         rig.bench.world["fault"] = 0
         rig.run(400000)
         self.assertEqual(rig.batches()[-1].quality[2][-1], 0)
+
+    def test_a_switched_supply_is_on_and_warm_only_for_the_reading(self):
+        rig = Rig(product())
+        rail = Rail(rig.bench)
+        driver = Switched(rig.stations[0].driver, rail, 300)
+        rig.stations[0].driver = driver
+        rig.run(20000)
+        self.assertEqual(rail.users, 0)
+        self.assertGreaterEqual(len(rail.spans), 4)
+        self.assertTrue(all(300 <= span <= 400 for span in rail.spans))
+        self.assertEqual(rig.batches()[-1].quality[0][-1], 0)
+        rig.bench.world["fault"] = bus.FAULT_NAK
+        rig.run(20000)
+        self.assertEqual(rail.users, 0)
+
+    def test_the_product_names_the_rail(self):
+        sensor = {"name": "air", "driver": "bme280", "bus": "i2c0"}
+        sensor["options"] = {"rail": "gpio21", "warm_ms": 50}
+        bench = Bench("bme280")
+        wiring = Rail(bench)
+        found = finding.open_stations(product(sensors=[sensor]), {"": wiring, "i2c0": I2C(bench)})
+        with self.assertRaises(NotReady):
+            found[0].driver.start()
+        self.assertEqual((wiring.name, wiring.users), ("gpio21", 1))
 
     def test_deadband_saves_rows(self):
         filters = {"air_%s" % n: {"deadband": 5} for n in ("temperature", "humidity", "pressure")}

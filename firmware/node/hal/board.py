@@ -51,6 +51,16 @@ class Board:
 
         return ShiftIn(self._number(data), self._number(clock))
 
+    def rail(self, name: str):
+        """The supply that a pin switches, the same object each time."""
+        key = "rail " + name
+        found = self._open.get(key)
+        if found is None:
+            from node.hal.rail import Rail
+
+            found = self._open[key] = Rail(self._number(name))
+        return found
+
     def onewire(self, name: str):
         """The 1-Wire bus on a pin, the same object each time."""
         key = "onewire " + name

@@ -20,8 +20,8 @@ def _stations(node, product):
 
 
 def _buses(wiring, product) -> dict:
-    """The buses that sensors name; a part on a pin of its own has the empty name."""
-    found = {}
+    """The buses that sensors name; the wiring itself has the empty name."""
+    found = {"": wiring}
     for sensor in product.sensors:
         if sensor.bus not in found:
             found[sensor.bus] = wiring.bus(sensor.bus) if sensor.bus else wiring

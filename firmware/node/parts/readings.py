@@ -31,7 +31,8 @@ class Readings:
         self._column = _column_of(product, columns)
 
     def _stations(self, product):
-        wiring, buses = self._wake.wiring, {}
+        wiring = self._wake.wiring
+        buses = {"": wiring}
         for sensor in product.sensors:
             buses[sensor.bus] = wiring.bus(sensor.bus) if sensor.bus else wiring
         return open_stations(product, buses)

@@ -39,7 +39,7 @@ def of_factory(slot: str, board_name: str) -> dict:
     report = _machine(storage)
     wiring = board.load("%s/board-%s.cbor" % (slot, board_name))
     product = parse(storage.read(slot + "/product.cbor"))
-    buses = {}
+    buses = {"": wiring}
     for sensor in product.sensors:
         buses[sensor.bus] = wiring.bus(sensor.bus) if sensor.bus else wiring
     stations = open_stations(product, buses)

@@ -89,12 +89,13 @@ def _check_wiring(product: Product, boards: list[Board]) -> None:
                     f"{board.name} has no bus {bus} (sensor {sensor['name']})",
                     f"its buses: {known}",
                 )
-            if pin and pin not in board.pins and not _is_gpio(pin, board):
-                raise _wrong(
-                    product,
-                    f"{board.name} has no pin {pin} (sensor {sensor['name']})",
-                    "use gpio<number>",
-                )
+            for name in (pin, str(sensor.get("options", {}).get("rail", ""))):
+                if name and name not in board.pins and not _is_gpio(name, board):
+                    raise _wrong(
+                        product,
+                        f"{board.name} has no pin {name} (sensor {sensor['name']})",
+                        "use gpio<number>",
+                    )
 
 
 def _is_gpio(name: str, board: Board) -> bool:

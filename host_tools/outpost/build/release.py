@@ -173,7 +173,10 @@ def _never_asked_for(product: Product, boards: list[Board]) -> frozenset[str]:
     ota = any(part.name.startswith("ota_") for board in boards for part in board.partitions)
     smooth = _any_filter(product, "window", "median", "hampel", "rate")
     smooth = smooth or product.tables["telemetry"]["sample_min_s"] > 0
+    rails = any("rail" in sensor.get("options", {}) for sensor in product.sensors)
     switches = (
+        ("node.hal.rail", rails),
+        ("node.tasks.switched", rails),
         ("node.core.image", ota),
         ("node.hal.runtime", ota),
         ("node.hal.analog", on_pins),
