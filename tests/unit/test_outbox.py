@@ -1,10 +1,17 @@
 """node.core.outbox over files in a dict: order, policies, accounts and recovery."""
 
+import gc
 import unittest
 
 from node.core import outbox, record
 
 SCHEMA_ID = b"\x01\x02\x03\x04"
+
+
+def allocated():
+    """Bytes of heap in use; 0 where nobody counts them (CPython)."""
+    gc.collect()
+    return gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0
 
 
 class Files:
@@ -359,6 +366,30 @@ class TestRecovery(unittest.TestCase):
             self.assertEqual(start(files, config).depth, count)
             reads.append(files.reads)
         self.assertLess(max(reads), 4)
+
+    def backlog(self, count, config):
+        files = Files()
+        box = start(files, config)
+        for payload in numbered(count):
+            box.append(payload)
+        box.flush()
+        return files
+
+    def kept_by(self, files, config):
+        """Bytes of heap that an opened outbox keeps, and its first unsent record with it."""
+        used = allocated()
+        box = start(files, config)
+        self.assertIsNotNone(box.next())
+        return allocated() - used
+
+    def test_memory_grows_by_a_name_per_segment_and_nothing_per_record(self):
+        config = small()
+        config.segments = 200
+        few, many = self.backlog(10, config), self.backlog(1000, config)
+        more = len(many.files) - len(few.files)
+        self.assertGreater(more, 50)
+        grown = self.kept_by(many, config) - self.kept_by(few, config)
+        self.assertLess(grown, 160 * more)  # 69 B with 32-bit words, 138 with 64
 
     def test_garbage_in_the_folder(self):
         files = Files()
