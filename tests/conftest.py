@@ -26,6 +26,7 @@ _SLOW = (
     "sim/test_commands.py",
     "sim/test_runtime_update.py",
     "sim/test_battery",
+    "sim/test_mqtt",
     "faults/",
     "sim/",
     "host/",

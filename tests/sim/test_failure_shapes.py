@@ -19,9 +19,16 @@ from tests.sim.fleet_node import Lab, make_product, make_release
 pytestmark = [pytest.mark.vm, pytest.mark.broker]
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 SHAPES = tomllib.loads(Path(__file__).with_name("failure_shapes.toml").read_text())["shape"]
+# They take as long as a device's patience: not for every day.
+_LONG = ("no network", "hang", "slow leak")
 _CUTS = 3  # as many as the faults that end a trial
 _POLICY = Policy(soak_s=0, offers_per_minute=6000)
 _ALL = [Stage("all", percent=100)]
+
+
+def _row(shape: dict[str, Any]) -> Any:
+    marks = [pytest.mark.exhaustive] if shape["name"] in _LONG else []
+    return pytest.param(shape, id=shape["name"], marks=marks)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +69,7 @@ def evidence_of(lab: Lab, digest: bytes) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape["name"])
+@pytest.mark.parametrize("shape", [_row(shape) for shape in SHAPES])
 def test_shape(lab: Lab, shape: dict[str, Any], tmp_path: Path) -> None:
     before = lab.device.version
     version = f"1.{1 + SHAPES.index(shape)}.0"

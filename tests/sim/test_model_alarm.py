@@ -21,7 +21,7 @@ from outpost.sim import SimBoard, Wiring
 from tests.sim.fleet_node import _BME280, ID, Lab, make_release
 
 Point = tuple[int, float]  # time in ms, value
-pytestmark = [pytest.mark.vm, pytest.mark.broker]
+pytestmark = [pytest.mark.vm, pytest.mark.broker, pytest.mark.exhaustive]
 _ROWS = 520  # what the training asks for, and a few
 _SLOW_S, _FAST_MS = 4, 1000  # a round while nothing happens, and while an alarm is captured
 _QUIET = "\n".join(

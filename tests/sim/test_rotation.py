@@ -96,6 +96,7 @@ def test_a_certificate_that_the_broker_refuses(
         assert {n for n in lab.files() if ".next" in n or "tries" in n} == set()
 
 
+@pytest.mark.exhaustive
 def test_before_it_ends(tmp_path: Path) -> None:
     with Lab(tmp_path, config=FleetConfig(certificate_days=20)) as lab:
         lab.start()
