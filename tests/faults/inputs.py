@@ -157,7 +157,7 @@ def _repository(
     signer = keys.head2 if rotated else keys.head
     paths = {f"/update/heads/{HEAD}.cose": cose.sign("head", payload, signer)}
     if rotated:
-        paths["/update/root/2.cose"] = keys.root(2)
+        paths["/update/roots/2.cose"] = keys.root(2)
     for release in releases.values():
         name = hexlify(release["digest"]).decode()
         paths[f"/update/releases/{name}.cose"] = release["document"]

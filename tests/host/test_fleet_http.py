@@ -276,7 +276,7 @@ def test_elsewhere_reading_needs_the_token_too(site):
         assert site.ask(path)[0] == 401
         assert site.ask(path, authorization=f"Bearer {site.fleet.token}")[0] == 200
     assert site.ask("/")[0] == 303
-    assert site.ask("/update/root/1.cose")[0] == 200, "devices need no token"
+    assert site.ask("/update/roots/1.cose")[0] == 200, "devices need no token"
     request = urllib.request.Request(site.url + "/login", b"token=wrong")
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.build_opener(NoRedirect).open(request)

@@ -121,7 +121,7 @@ def test_absent_is_not_cached():
 def test_published_release_is_there_blobs_and_all(fleet, files, tmp_path, ceremony):
     release = fleet.publish(make_release(tmp_path, ceremony, "1.0.0"))
     document = files.find(f"releases/{release.digest}.cose")
-    root = trust.stored_root(files.find("root/1.cose").content)
+    root = trust.stored_root(files.find("roots/1.cose").content)
     parsed = trust.parse_release(trust.verify(root, "release", document.content))
     for _, size, digest in parsed["files"]:
         content = zlib.decompress(files.find(f"blobs/{digest.hex()}").content)
@@ -145,9 +145,9 @@ def test_publishing_again_changes_nothing(fleet, tmp_path, ceremony):
         "heads/.cose",
         "heads/../../token.cose",
         "blobs/../../token",
-        "root/0.cose",
-        "root/-1.cose",
-        "root/1",
+        "roots/0.cose",
+        "roots/-1.cose",
+        "roots/1",
         "releases/" + "g" * 64 + ".cose",
         "token",
         "blobs/" + "a" * 63,
@@ -215,7 +215,7 @@ def test_next_root_is_taken_only_when_signed_by_the_one_before(fleet, files, tmp
         version = own.rotate("release", [SigningKey.generate().public])
         own.sign_root(version, own.key("root-1"))
         assert other.add_root(own.root(2)) == 2
-        assert UpdateFiles(other.registry, other.folder / "update").find("root/2.cose")
+        assert UpdateFiles(other.registry, other.folder / "update").find("roots/2.cose")
 
 
 # --- heads

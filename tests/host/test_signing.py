@@ -316,7 +316,7 @@ def test_publishing_is_idempotent_and_complete(ceremony: Ceremony, tmp_path: Pat
     found = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
     blobs = sorted(f"blobs/{trust.sha256(data).hex()}" for data in CONTENT.values())
     digest = documents.digest(payload).hex()
-    assert found == [*blobs, "heads/stable.cose", f"releases/{digest}.cose", "root/1.cose"]
+    assert found == [*blobs, "heads/stable.cose", f"releases/{digest}.cose", "roots/1.cose"]
     for data in CONTENT.values():
         blob = (target / "blobs" / trust.sha256(data).hex()).read_bytes()
         assert zlib.decompress(blob, 12) == data

@@ -218,7 +218,7 @@ def test_fast_forward_is_recovered_from_by_a_new_root(fleet):
     fleet.refuses("head-rollback")
     new_head = fleet.keys.head2
     payload = rotated(fleet.keys, head=Role(1, (new_head.public,), era=1))
-    fleet.web.paths["/update/root/2.cose"] = cose.sign("root", payload, *fleet.keys.roots)
+    fleet.web.paths["/update/roots/2.cose"] = cose.sign("root", payload, *fleet.keys.roots)
     fleet.publisher.head(fleet.new_digest, 8, root=2, signer=new_head)
     fleet.installs(fleet.new)
 
@@ -312,7 +312,7 @@ def test_slow_retrieval(fleet):
 def test_key_compromise_of_the_head_key(fleet):
     """The thief can choose among released builds until the key is revoked, and then nothing."""
     payload = rotated(fleet.keys, head=Role(1, (fleet.keys.head2.public,), era=1))
-    fleet.web.paths["/update/root/2.cose"] = cose.sign("root", payload, *fleet.keys.roots)
+    fleet.web.paths["/update/roots/2.cose"] = cose.sign("root", payload, *fleet.keys.roots)
     fleet.publisher.head(fleet.old_digest, 8, root=2, signer=fleet.keys.head2)
     assert fleet.check().outcome == "current"
     fleet.publisher.head(fleet.new_digest, 99)  # by the revoked key
@@ -330,7 +330,7 @@ def test_key_compromise_of_one_root_key(fleet):
     everything = Role(1, (fleet.thief.public,))
     payload = rotated(fleet.keys, root=everything, release=everything, head=everything)
     for signers in ((fleet.keys.roots[0],), (fleet.keys.roots[0], fleet.thief), (fleet.thief,)):
-        fleet.web.paths["/update/root/2.cose"] = cose.sign("root", payload, *signers)
+        fleet.web.paths["/update/roots/2.cose"] = cose.sign("root", payload, *signers)
         fleet.publisher.head(fleet.new_digest, 8, root=2, signer=fleet.thief)
         fleet.refuses("threshold", "signer")
         assert fleet.untouched()

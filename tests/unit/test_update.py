@@ -423,7 +423,7 @@ class TestDecisions(UpdateCase):
 
 class TestRoots(UpdateCase):
     def _root(self, version):
-        self.server.resources["/update/root/" + str(version) + ".cose"] = cbor.encode(
+        self.server.resources["/update/roots/" + str(version) + ".cose"] = cbor.encode(
             {"version": version}
         )
 

@@ -193,7 +193,7 @@ class Check:
         number = self._boot.root["version"] + 1
         try:
             doc = yield from self._get(
-                "/root/%d.cose" % number, Fetch(0, -1, layout.MAX_DOCUMENT_BYTES)
+                "/roots/%d.cose" % number, Fetch(0, -1, layout.MAX_DOCUMENT_BYTES)
             )
         except HttpError as error:
             if error.code == "http-404":

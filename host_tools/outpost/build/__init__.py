@@ -3,7 +3,7 @@ images.
 
 result = build("firmware/products/weather", out="build", version="1.1.0", overlay="changed/")
 ...sign result.payload into result.signed... image = factory_image(result.folder, "rpi_pico_w",
-root="root/1.cose")
+root="roots/1.cose")
 """
 
 from __future__ import annotations

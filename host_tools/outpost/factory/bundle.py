@@ -3,7 +3,7 @@
 It is a ZIP archive of the paths an update repository has (docs/reference/update.md):
 
     release.cose        the signed release
-    root/<n>.cose       trust roots, so that a device that has missed some can follow
+    roots/<n>.cose      trust roots, so that a device that has missed some can follow
     blobs/<sha256 hex>  the files, zlib, named by the SHA-256 of their content
 
 Nothing in it is believed: whoever opens it compares every blob with the release's list, and the
@@ -42,7 +42,7 @@ class Bundle:
 def write(target: Path, document: bytes, files: Path, roots: Sequence[bytes] = ()) -> Bundle:
     """Make the bundle of a signed release whose files are in the folder `files`."""
     release = _parse(document)
-    entries = {f"root/{trust.stored_root(root)['version']}.cose": root for root in roots}
+    entries = {f"roots/{trust.stored_root(root)['version']}.cose": root for root in roots}
     entries[_RELEASE] = document
     contents = {}
     for path, size, digest in release["files"]:
@@ -74,9 +74,9 @@ def _read(archive: zipfile.ZipFile) -> Bundle:
     document = _member(archive, _RELEASE, layout.MAX_DOCUMENT_BYTES)
     release = _parse(document)
     roots = sorted(
-        (int(name[5:-5]), name)
+        (int(name[6:-5]), name)
         for name in archive.namelist()
-        if name.startswith("root/") and name.endswith(".cose") and name[5:-5].isdigit()
+        if name.startswith("roots/") and name.endswith(".cose") and name[6:-5].isdigit()
     )
     files = {}
     for path, size, digest in release["files"]:

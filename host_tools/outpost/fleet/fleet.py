@@ -1,7 +1,7 @@
 """A fleet's folder: registry, CA, trust root, update repository.  Works with no server running.
 
     registry.db   ca/   broker/   keys/head.pem   token
-    update/root/<n>.cose   update/releases/<digest>.cose   update/blobs/<sha256>
+    update/roots/<n>.cose   update/releases/<digest>.cose   update/blobs/<sha256>
     fleet.json    running.json (while a server runs: its address)
 
 A factory station, the command line and a running server may use one folder at the same time.
@@ -61,14 +61,14 @@ class Fleet:
         self.registry = Registry.open(folder / "registry.db")
         self.ca = Ca.open(folder / "ca")
         self.repository = Repository(folder / "update")
-        self.root_version = _newest_root(folder / "update" / "root")
+        self.root_version = _newest_root(folder / "update" / "roots")
         self.heads = Heads(self.registry, self._head_key(), self.root_version)
 
     @classmethod
     def create(
         cls, folder: Path, trust_folder: Path | None = None, config: FleetConfig | None = None
     ) -> "Fleet":
-        """`trust_folder`: a ceremony's folder (root/<n>.cose, and keys/head.pem to sign heads)."""
+        """`trust_folder`: a ceremony folder (roots/<n>.cose, and keys/head.pem to sign heads)."""
         if (folder / "fleet.json").exists():
             raise OutpostError(
                 "fleet-exists",
@@ -119,7 +119,7 @@ class Fleet:
                 "run `outpost fleet init` with --trust",
                 ExitCode.USAGE,
             )
-        return (self.folder / "update" / "root" / f"{self.root_version}.cose").read_bytes()
+        return (self.folder / "update" / "roots" / f"{self.root_version}.cose").read_bytes()
 
     def _head_key(self) -> SigningKey | None:
         path = self.folder / "keys" / "head.pem"
@@ -314,8 +314,8 @@ def _adopt_trust(folder: Path, trust_folder: Path) -> None:
     """Root 1 is believed (an operator chose it), each later one as a device would."""
     repository = Repository(folder / "update")
     current = None
-    for version in range(1, _newest_root(trust_folder / "root") + 1):
-        document = (trust_folder / "root" / f"{version}.cose").read_bytes()
+    for version in range(1, _newest_root(trust_folder / "roots") + 1):
+        document = (trust_folder / "roots" / f"{version}.cose").read_bytes()
         try:
             if current is None:
                 current = trust.stored_root(document)

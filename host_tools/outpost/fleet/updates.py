@@ -51,8 +51,8 @@ class UpdateFiles:
             return self._file(f"blobs/{name}", name)
         if kind == "releases" and name.endswith(".cose") and _HEX64.match(stem):
             return self._file(f"releases/{name}", stem)
-        if kind == "root" and name.endswith(".cose") and _NUMBER.match(stem):
-            return self._file(f"root/{name}", f"root-{stem}")
+        if kind == "roots" and name.endswith(".cose") and _NUMBER.match(stem):
+            return self._file(f"roots/{name}", f"root-{stem}")
         return None
 
     def _head(self, name: str) -> Item | None:

@@ -1,7 +1,7 @@
 """Making and changing a trust root: create, rotate, revoke.
 
-A ceremony's folder holds `root/<n>.cose` (every root there ever was; devices walk through them one
-by one), the keys in `keys/<name>.pem`, and `keys/<name>.pub.json`. In a real ceremony the root
+A ceremony's folder holds `roots/<n>.cose` (every root there ever was; devices walk through them
+one by one), the keys in `keys/<name>.pem`, and `keys/<name>.pub.json`. In a real ceremony the root
 keys are on other people's machines: a new root is proposed here (a payload), signed there, and
 only the finished document comes back.
 """
@@ -56,7 +56,7 @@ class Ceremony:
         return self.folder / "keys" / f"{name}.pem"
 
     def root_path(self, version: int) -> Path:
-        return self.folder / "root" / f"{version}.cose"
+        return self.folder / "roots" / f"{version}.cose"
 
     def key(self, name: str, passphrase: bytes | None = None) -> SigningKey:
         return SigningKey.load(self.key_path(name), passphrase)
@@ -100,7 +100,7 @@ class Ceremony:
     # --- changing it: propose, sign (anywhere, in any order), done when `version` counts it
 
     def propose(self, version: int, roles: dict[str, Role]) -> bytes:
-        """Write the payload of a root to be signed, as root/<n>.cbor."""
+        """Write the payload of a root to be signed, as roots/<n>.cbor."""
         payload = documents.root(version, roles)
         cose.replace(self.root_path(version).with_suffix(".cbor"), payload)
         return payload

@@ -1,6 +1,6 @@
 """The update repository: a directory that any static server or CDN can serve as it is.
 
-root/<n>.cose, heads/<name>.cose, releases/<sha256 of the payload>.cose, blobs/<sha256 of the
+roots/<n>.cose, heads/<name>.cose, releases/<sha256 of the payload>.cose, blobs/<sha256 of the
 content> (zlib). Invariants: a file appears whole or not at all; blobs come before the release that
 needs them and the release before the head that names it, so a device never follows a reference to
 something that is not there yet; publishing the same thing again changes nothing.
@@ -42,7 +42,7 @@ class Repository:
 
     def add_root(self, document: bytes) -> bool:
         version = trust.stored_root(document)["version"]
-        return self._put(self.folder / "root" / f"{version}.cose", document)
+        return self._put(self.folder / "roots" / f"{version}.cose", document)
 
     def add_blob(self, content: bytes) -> bool:
         """Named by the SHA-256 of the content, whatever the compressor makes of it."""

@@ -297,7 +297,7 @@ class Story:
         code = "failed-before" if bad else ""
         if (outcome, self._code) != ((REFUSED if bad else CURRENT), code):
             raise Wrong("brick", f"stuck: {outcome} {self._code}")
-        rotated = [path for path in self._scenario["server"] if "/root/" in path]
+        rotated = [path for path in self._scenario["server"] if "/roots/" in path]
         for wrong, what in (
             (boot.digest != expected["digest"], "wrong release at the end: " + boot.version),
             (data["confirmed"] != boot.index or data["trial"], "record at the end"),

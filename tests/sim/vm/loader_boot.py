@@ -4,6 +4,7 @@ argv: base folder, chip ("rp2" or "esp32"), machine's reset cause. Prints what h
 per line; the application's own prints come between.
 """
 
+import gc
 import sys
 
 BASE, CHIP, CAUSE = sys.argv[1:4]
@@ -70,6 +71,8 @@ except Reset:
     print("reset")
 except KeyboardInterrupt:
     print("interrupted")
+sys.modules.pop("node.main", None)  # a reset empties the memory; an application may have filled it
+gc.collect()
 if loader.start.time.slept_s:
     print("rested", loader.start.time.slept_s)
 print("path", " ".join(sys.path).replace(BASE, ""))
