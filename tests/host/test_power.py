@@ -1,5 +1,6 @@
 """The prediction: sums, budgets, outages and the picture."""
 
+import io
 import json
 import xml.etree.ElementTree as ElementTree
 from copy import deepcopy
@@ -7,9 +8,11 @@ from copy import deepcopy
 from outpost.boards import load_board
 from outpost.build.product import load_product
 from outpost.power import predict
-from outpost.power.plot import svg
+from outpost.power.figure import Bar, Text, shapes
+from outpost.power.plot import png, svg
 from outpost.power.predict import PARTS
 from outpost.sim.scenario import Battery, Interval, Scenario
+from PIL import Image
 
 from tests.month_kit import BATTERY_PRODUCT
 
@@ -60,6 +63,35 @@ def test_the_picture_is_xml():
     assert ElementTree.fromstring(svg(found, "<&>")).tag.endswith("svg")
 
 
+def test_the_picture_as_png_has_every_shape():
+    """What is where a bar is has the bar's colour, behind its end it has none; text is black."""
+    night = Interval("wifi.up", 0, 3600, 20 * 3600)
+    found = predict(tables(), ESP32, Scenario(days=3, intervals=(night,)))
+    with Image.open(io.BytesIO(png(found, "a title"))) as image:
+        assert image.format == "PNG"
+        scale = image.width // 720
+        assert scale >= 1 and image.size == (720 * scale, 320 * scale)
+        bars = [shape for shape in shapes(found, "a title") if isinstance(shape, Bar)]
+        assert len(bars) == len(PARTS) and all(bar.width * scale >= 1 for bar in bars)
+        for bar in bars:
+            y = round(scale * (bar.at[1] + bar.height / 2))
+            inside = image.getpixel((round(scale * bar.at[0]), y))
+            assert "#" + bytes(inside).hex() == bar.colour
+            behind = round(scale * (bar.at[0] + bar.width)) + 2
+            assert image.getpixel((behind, y)) == (255, 255, 255)
+        texts = [shape for shape in shapes(found, "a title") if isinstance(shape, Text)]
+        for text in texts:
+            assert _has_ink(image, text, scale), text
+
+
+def _has_ink(image, text, scale):
+    x, y = (round(scale * at) for at in text.at)
+    wide = 4 * scale  # its first or last letter
+    left = x if text.anchor == "start" else x - wide
+    letter = image.convert("L").crop((left, y - text.size * scale, left + wide, y))
+    return letter.getextrema()[0] < 64
+
+
 def test_the_command(tmp_path, outpost):
     plot = tmp_path / "life.svg"
     arguments = ["--json", "power", str(BATTERY_PRODUCT), "--board", "esp32_generic"]
@@ -67,3 +99,15 @@ def test_the_command(tmp_path, outpost):
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["result"]["wakes"] == 96
     assert plot.read_text().startswith("<svg")
+
+
+def test_the_suffix_says_which_picture(tmp_path, outpost):
+    arguments = ["power", str(BATTERY_PRODUCT), "--board", "esp32_generic", "--days", "1"]
+    done = outpost(*arguments, "--plot", str(tmp_path / "life.PNG"))
+    assert done.exit_code == 0, done.stderr
+    with Image.open(tmp_path / "life.PNG") as image:
+        assert image.format == "PNG"
+    refused = outpost(*arguments, "--plot", str(tmp_path / "life.pdf"))
+    assert refused.exit_code == 2
+    assert ".png or .svg" in refused.stderr and "--plot life.png" in refused.stderr
+    assert not (tmp_path / "life.pdf").exists()

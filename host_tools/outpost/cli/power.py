@@ -11,6 +11,8 @@ from outpost.cli import output
 from outpost.errors import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from outpost.power import Prediction
     from outpost.sim.scenario import Scenario
 
@@ -24,7 +26,9 @@ _DIR = click.Path(exists=True, file_okay=False, path_type=Path)
     "--scenario", metavar="FILE|NAME", help="Signal and outages as TOML, as for `sim run`."
 )
 @click.option("--days", type=click.FloatRange(0.1, 3650), help="Else the scenario's, or 30.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a .svg here.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a .png or .svg here."
+)
 @click.pass_context
 def command(ctx: click.Context, /, product: Path, board: str, **options: Any) -> None:
     """Predict average current and battery life of PRODUCT on a board.
@@ -35,9 +39,7 @@ def command(ctx: click.Context, /, product: Path, board: str, **options: Any) ->
     from outpost.build.product import load_product
     from outpost.power import predict
 
-    plot = options["plot"]
-    if plot and plot.suffix != ".svg":
-        output.fail(ExitCode.USAGE, "power-plot", f"{plot} is not an .svg", "--plot life.svg")
+    draw = _drawer(options["plot"])
     found = load_product(product)
     if found.tables["telemetry"]["mode"] != "battery":
         output.fail(
@@ -46,13 +48,23 @@ def command(ctx: click.Context, /, product: Path, board: str, **options: Any) ->
         )  # fmt: skip
     scenario = _scenario(options["scenario"], options["days"])
     prediction = predict(found.tables, load_board(board), scenario)
-    if plot:
-        from outpost.power.plot import svg
-
-        plot.write_text(svg(prediction, f"{found.name} on {board}"), encoding="utf-8")
-        output.note(f"plot: {plot}")
+    if draw:
+        options["plot"].write_bytes(draw(prediction, f"{found.name} on {board}"))
+        output.note(f"plot: {options['plot']}")
     body = {"product": found.name, "board": board, **prediction.as_dict()}
     output.result(ctx, body, lambda: _text(prediction))
+
+
+def _drawer(plot: Path | None) -> Callable[[Prediction, str], bytes] | None:
+    """What draws the kind of picture that the file's name asks for."""
+    if plot is None:
+        return None
+    from outpost.power.plot import FORMATS
+
+    if plot.suffix.lower() not in FORMATS:
+        known = " or ".join(FORMATS)
+        output.fail(ExitCode.USAGE, "power-plot", f"{plot} is no {known}", "--plot life.png")
+    return FORMATS[plot.suffix.lower()]
 
 
 def _scenario(path: str | None, days: float | None) -> Scenario:

@@ -1,72 +1,96 @@
-"""The prediction as one SVG: the battery's charge over its life, and where the charge goes.
+"""Draws the shapes of `outpost.power.figure`: as SVG by hand, as PNG with Pillow.
 
-Written by hand: two polylines and five bars need no plotting library (docs/decisions).
+The suffix of a file's name says which (`FORMATS`). Both come from the same shapes, so they cannot
+say different things.
 """
 
 from __future__ import annotations
 
+import io
+import math
+from collections.abc import Callable, Iterator
 from html import escape
+from typing import TYPE_CHECKING
 
-from outpost.power.predict import PARTS, Prediction
+from outpost.power.figure import HEIGHT, WIDTH, Line, Point, Shape, Text, shapes
+from outpost.power.predict import Prediction
 
-_WIDTH, _HEIGHT = 720, 320
-_LEFT, _TOP, _BOTTOM = 60, 40, 270
-_CHART = 400
-_COLOURS = ("#6b7280", "#2563eb", "#0d9488", "#d97706", "#dc2626")
+if TYPE_CHECKING:
+    from PIL import ImageDraw
+
+_PNG_SCALE = 2  # pixels per unit: sharp on a screen of today
+_DASH = (5.0, 4.0)
 
 
-def svg(found: Prediction, title: str) -> str:
-    """The picture as text."""
+def svg(found: Prediction, title: str) -> bytes:
     body = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="sans-serif" font-size="12">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
-        f'<text x="{_LEFT}" y="22" font-size="15">{escape(title)}</text>',
-        *_life(found),
-        *_bars(found),
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        *map(_as_svg, shapes(found, title)),
         "</svg>",
     ]
-    return "\n".join(body) + "\n"
+    return ("\n".join(body) + "\n").encode()
 
 
-def _life(found: Prediction) -> list[str]:
-    """Charge left over the days: as played, then on at the same average."""
-    days = found.life_days or len(found.daily_mah) or 1
-    capacity = found.capacity_mah or found.total_mah or 1
-    played = list(enumerate(found.daily_mah, 1))
-    points = [(0.0, 0.0), *((float(day), mah) for day, mah in played if day <= days)]
-    last = [points[-1], (float(days), capacity if found.capacity_mah else points[-1][1])]
-
-    def place(point: tuple[float, float]) -> str:
-        x = _LEFT + _CHART * point[0] / days
-        y = _TOP + (_BOTTOM - _TOP) * min(1.0, point[1] / capacity)
-        return f"{x:.1f},{y:.1f}"
-
-    return [
-        f'<path d="M{_LEFT} {_TOP}V{_BOTTOM}H{_LEFT + _CHART}" fill="none" stroke="black"/>',
-        _line([place(point) for point in points], "#2563eb", ""),
-        _line([place(point) for point in last], "#2563eb", ' stroke-dasharray="5 4"'),
-        f'<text x="{_LEFT - 6}" y="{_TOP + 4}" text-anchor="end">{capacity:.0f}</text>',
-        f'<text x="{_LEFT - 6}" y="{_BOTTOM + 4}" text-anchor="end">0</text>',
-        f'<text x="{_LEFT + _CHART}" y="{_BOTTOM + 16}" text-anchor="end">{days:.0f} days</text>',
-        f'<text x="{_LEFT}" y="{_BOTTOM + 32}">charge left (mAh), {found.average_ua:.1f} uA on '
-        "average</text>",
-    ]
+def _as_svg(shape: Shape) -> str:
+    if isinstance(shape, Text):
+        x, y = shape.at
+        more = f' font-size="{shape.size}" text-anchor="{shape.anchor}"'
+        return f'<text x="{x}" y="{y}"{more}>{escape(shape.text)}</text>'
+    if isinstance(shape, Line):
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)
+        dash = f' stroke-dasharray="{_DASH[0]:g} {_DASH[1]:g}"' if shape.dashed else ""
+        more = f'fill="none" stroke="{shape.colour}" stroke-width="{shape.width}"{dash}'
+        return f'<polyline points="{path}" {more}/>'
+    x, y = shape.at
+    size = f'width="{shape.width:.1f}" height="{shape.height}"'
+    return f'<rect x="{x}" y="{y}" {size} fill="{shape.colour}"/>'
 
 
-def _line(points: list[str], colour: str, more: str) -> str:
-    path = " ".join(points)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{more}/>'
+def png(found: Prediction, title: str) -> bytes:
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (_PNG_SCALE * WIDTH, _PNG_SCALE * HEIGHT), "white")
+    canvas = ImageDraw.Draw(image)
+    for shape in shapes(found, title):
+        _paint(canvas, shape)
+    out = io.BytesIO()
+    image.save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 
-def _bars(found: Prediction) -> list[str]:
-    total = sum(found.charge_uams.values()) or 1
-    out = []
-    for index, (part, colour) in enumerate(zip(PARTS, _COLOURS, strict=True)):
-        share = found.charge_uams[part] / total
-        y = _TOP + 20 + 40 * index
-        out.append(f'<text x="500" y="{y}">{part} {share:.1%}</text>')
-        out.append(
-            f'<rect x="500" y="{y + 5}" width="{180 * share:.1f}" height="12" fill="{colour}"/>'
-        )
-    return out
+def _paint(canvas: ImageDraw.ImageDraw, shape: Shape) -> None:
+    if isinstance(shape, Text):
+        from PIL import ImageFont
+
+        font = ImageFont.load_default(_PNG_SCALE * shape.size)  # comes with Pillow
+        anchor = "ls" if shape.anchor == "start" else "rs"
+        canvas.text(_scaled(shape.at), shape.text, "black", font, anchor)
+    elif isinstance(shape, Line):
+        for piece in _dashes(shape.points) if shape.dashed else [shape.points]:
+            points = [_scaled(point) for point in piece]
+            canvas.line(points, shape.colour, _PNG_SCALE * shape.width, joint="curve")
+    elif shape.width * _PNG_SCALE >= 1:  # a rectangle of no width is still a pixel wide
+        x, y = shape.at
+        corners = [_scaled(shape.at), _scaled((x + shape.width, y + shape.height))]
+        canvas.rectangle(corners, shape.colour)
+
+
+def _scaled(point: Point) -> Point:
+    return _PNG_SCALE * point[0], _PNG_SCALE * point[1]
+
+
+def _dashes(points: tuple[Point, ...]) -> Iterator[tuple[Point, Point]]:
+    """The dashes of a line of two points."""
+    (x, y), (to_x, to_y) = points
+    length = math.hypot(to_x - x, to_y - y) or 1.0
+    step = (to_x - x) / length, (to_y - y) / length
+    at = 0.0
+    while at < length:
+        end = min(length, at + _DASH[0])
+        yield (x + at * step[0], y + at * step[1]), (x + end * step[0], y + end * step[1])
+        at += sum(_DASH)
+
+
+FORMATS: dict[str, Callable[[Prediction, str], bytes]] = {".png": png, ".svg": svg}
