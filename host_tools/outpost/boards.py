@@ -48,7 +48,11 @@ class Gpio:
 class Freq:
     default_mhz: int = _between(10, 1000)
     max_mhz: int = _between(10, 1000)
+    slow_mhz: int = _between(1, 1000)
+    """The clock that current_ua.active_slow was given for."""
     allowed_mhz: tuple[int, ...] = ()
+    battery_mhz: tuple[int, ...] = ()
+    """What power.cpu_mhz of a product may be."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,13 @@ class Chip:
     epoch: int = _between(1970, 2000)
     rtc_memory_bytes: int = _between(0, 2048)
     cpu_slowdown: int = _between(1, 10_000)
+
+    def active_ua(self, mhz: int) -> int:
+        """The CPU's current at another clock: CMOS takes a part that is proportional to it, so
+        a straight line through the two clocks whose currents are known."""
+        slow, fast = self.freq.slow_mhz, self.freq.default_mhz
+        rise = self.current_ua.active - self.current_ua.active_slow
+        return self.current_ua.active_slow + rise * (mhz - slow) // (fast - slow)
 
 
 @dataclass(frozen=True)
@@ -342,6 +353,13 @@ def _check_chip(chip: Chip, path: Path) -> None:
         raise _bad(path, "port", f"is {chip.port!r}", 'write "esp32" or "rp2"')
     if chip.freq.default_mhz not in chip.freq.allowed_mhz:
         raise _bad(path, "freq.default_mhz", "is not in freq.allowed_mhz", "add it there")
+    if chip.freq.slow_mhz >= chip.freq.default_mhz:
+        raise _bad(path, "freq.slow_mhz", "is not below freq.default_mhz", "name a slower clock")
+    if len(chip.freq.allowed_mhz) > 8:  # sim.chip.layout.CLOCKS
+        raise _bad(path, "freq.allowed_mhz", "has more than 8 entries", "leave some out")
+    for mhz in chip.freq.battery_mhz:
+        if mhz not in chip.freq.allowed_mhz:
+            raise _bad(path, "freq.battery_mhz", f"{mhz} is not in freq.allowed_mhz", "add it")
 
 
 def _check_board(board: Board, path: Path) -> None:

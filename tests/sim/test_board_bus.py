@@ -1,6 +1,7 @@
 """Parts on the simulated buses, seen through machine's own classes, with their faults."""
 
 import pytest
+from outpost.boards import load_board
 from outpost.sim import Wiring
 
 AIR = Wiring(devices=[{"model": "bme280", "name": "air", "bus": "i2c0", "address": 0x76}])
@@ -177,3 +178,47 @@ print('done')
     assert sum(meter.charge_uams.values()) == expected + on
     # Every virtual millisecond is in exactly one CPU state; 250 ms of ROM came before `before`.
     assert abs(meter.elapsed_ms - 250 - (board.world_ms() - before)) < 30
+
+
+@pytest.mark.parametrize("name, mhz", [("esp32_generic", 80), ("rpi_pico_w", 64)])
+def test_a_slower_clock_takes_longer_and_costs_less_while_it_waits(boards, name, mhz):
+    """In modelled time reading flash takes the CPU; at another clock it takes that much longer.
+    The meter prices each clock by a line through the two that the chip's data have."""
+    board = boards(
+        name,
+        f"""
+import machine, os, time
+def read():
+    began = time.ticks_ms()
+    for _ in range(200):
+        os.stat('/main.py')
+    return time.ticks_diff(time.ticks_ms(), began)
+fast = read()
+machine.freq({mhz} * 1000000)
+slow = read()
+time.sleep_ms(2000)
+machine.freq({load_board(name).chip.freq.default_mhz} * 1000000)
+print('took', fast, slow)
+machine.freq({mhz} * 1000000)
+machine.lightsleep(100)
+print('woke', machine.freq() // 1000000)
+print('done')
+time.sleep_ms(1000)
+""",
+        time="modelled",
+    )
+    board.wait_for("line:done")
+    board.stop()
+    chip = board.board.chip
+    (fast, slow), (woke,) = (
+        [int(part) for part in line.split()[1:]]
+        for line in board.lines
+        if line.startswith(("took", "woke"))
+    )
+    assert fast >= 10
+    assert abs(slow / fast - chip.freq.default_mhz / mhz) < 0.1
+    assert woke == (chip.freq.default_mhz if chip.port == "rp2" else mhz)
+    meter = board.meter
+    assert meter.time_ms["active_slow"] >= slow + 2000
+    assert meter.charge_uams["active_slow"] == meter.time_ms["active_slow"] * chip.active_ua(mhz)
+    assert chip.current_ua.active_slow <= chip.active_ua(mhz) < chip.current_ua.active

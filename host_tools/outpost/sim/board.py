@@ -87,7 +87,7 @@ class SimBoard:
         self.state = BoardState(self.folder / "state.bin")
         self.state["fast"] = ("real", "fast", "modelled").index(time)
         self.state["fast_rate"] = self.state["fast_rate"] or 50
-        self.meter = Meter(self.board.chip.current_ua, tuple(ua for _, ua in self.wiring.rails))
+        self.meter = Meter(self.board.chip, tuple(ua for _, ua in self.wiring.rails))
         self._bench: Bench | None = None
 
     # -- supply ---------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from outpost.boards import Current
+from outpost.boards import Chip
 from outpost.sim.chip import layout
 from outpost.sim.state import BoardState
 
@@ -19,10 +19,13 @@ _UAMS_PER_MAH = 3_600_000_000
 class Meter:
     """`time_ms` and `charge_uams` by state name since the board was made."""
 
-    def __init__(self, current: Current, rails_ua: tuple[int, ...] = ()) -> None:
+    def __init__(self, chip: Chip, rails_ua: tuple[int, ...] = ()) -> None:
+        current = chip.current_ua
+        self._clocks_mhz = chip.freq.allowed_mhz
+        self._clocks_ua = [chip.active_ua(mhz) for mhz in self._clocks_mhz]
         self._cpu_ua = {
             "active": current.active,
-            "active_slow": current.active_slow,
+            "active_slow": 0,  # by clock
             "light_sleep": current.light_sleep,
             "deep_sleep": current.deep_sleep,
             "off": 0,
@@ -60,6 +63,7 @@ class Meter:
         cpu[state["cpu_state"]] += max(0, now_ms - state["cpu_since_ms"])
         for name, ms in zip(layout.CPU_STATES, cpu, strict=True):
             self.add_cpu(name, ms)
+        self._fold_clocks(state, now_ms)
         radio = state.row(layout.RADIO_MS_AT, len(layout.RADIO_STATES))
         radio[state["radio_state"]] += max(0, now_ms - state["radio_since_ms"])
         for name, ms in zip(layout.RADIO_STATES, radio, strict=True):
@@ -67,8 +71,19 @@ class Meter:
         self._fold_air(state)
         self._fold_rails(state, now_ms)
         state.clear(layout.CPU_MS_AT, layout.SCRATCH_AT - layout.CPU_MS_AT)
+        state.clear(layout.CLOCK_MS_AT, 4 * layout.CLOCKS)
         for name in ("cpu_since_ms", "radio_since_ms", "rails_since_ms"):
             state[name] = now_ms
+
+    def _fold_clocks(self, state: BoardState, now_ms: int) -> None:
+        """The charge of "active_slow": what each clock below the default one costs."""
+        rows = state.row(layout.CLOCK_MS_AT, len(self._clocks_mhz))
+        if state["cpu_state"] == layout.CPU_SLOW:
+            running = self._clocks_mhz.index(state["freq_mhz"])
+            rows[running] += max(0, now_ms - state["cpu_since_ms"])
+        for ms, microamperes in zip(rows, self._clocks_ua, strict=True):
+            if ms:
+                self.charge_uams["active_slow"] += ms * microamperes
 
     def _fold_air(self, state: BoardState) -> None:
         for name, microamperes in (("tx", self._tx_ua), ("rx", self._rx_ua)):

@@ -17,15 +17,17 @@ _ONES_BYTES = 65536
 _next_hint = _SPACE
 _chip = {"erase_us": 0, "program_us": 0}
 _load_us = 0
+_default_mhz = 0
 _owed_us = 0
 _advance = None
 
 
-def power_up(erase_us, program_us, advance, load_us_per_kib=0):
+def power_up(erase_us, program_us, advance, work=(0, 1)):
     """`advance(ms)` charges the time that operations take to the virtual clock; in modelled time
-    a KiB that is read costs what the chip's CPU needs to hash or to import it."""
-    global _advance
-    global _load_us
+    a KiB that is read costs what the chip's CPU needs to hash or to import it: `work` is that
+    in microseconds, and the clock (MHz) at which it is so."""
+    global _advance, _load_us, _default_mhz
+    load_us_per_kib, _default_mhz = work
     _load_us = load_us_per_kib if shared.S.fast == MODELLED else 0
     libc.map_memory(_ONES_BYTES, _ONES_AT)
     libc.memset(_ONES_AT, 0xFF, _ONES_BYTES)
@@ -52,7 +54,8 @@ class Nor:
             return -22
         libc.memcpy(buf, self.address + start, size)
         if _load_us:
-            _spend(_load_us * size >> 10)
+            mhz = shared.S.freq_mhz or _default_mhz
+            _spend((_load_us * size >> 10) * _default_mhz // mhz)
         return 0
 
     def writeblocks(self, block_num, buf, offset=None):

@@ -74,9 +74,7 @@ def freq(hz=None):
         return shared.S.freq_mhz * 1000000
     if hz // 1000000 not in power.board["freq"]["allowed_mhz"]:
         raise ValueError("frequency")
-    power.account()
-    shared.S.freq_mhz = hz // 1000000
-    shared.S.cpu_state = power.active_state()
+    power.set_clock(hz // 1000000)
     return None
 
 

@@ -59,7 +59,7 @@ class SSLContext:
         self, sock, server_side=False, do_handshake_on_connect=True, server_hostname=None
     ):
         if shared.S.fast == clock.MODELLED:
-            clock.skip(power.board.get("handshake_ms", 0))
+            clock.skip(power.work(power.board.get("handshake_ms", 0)))
         extra = None
         if power.board["quirks"]["tls_in_gc_heap"]:
             sock.ballast = _claim()

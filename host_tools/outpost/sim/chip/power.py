@@ -22,6 +22,9 @@ def account():
     now = clock.now_ms()
     cpu = now - state.cpu_since_ms
     shared.add_i32(layout.CPU_MS_AT + 4 * state.cpu_state, cpu)
+    if state.cpu_state == layout.CPU_SLOW:
+        index = board["freq"]["allowed_mhz"].index(state.freq_mhz)
+        shared.add_i32(layout.CLOCK_MS_AT + 4 * index, cpu)
     state.cpu_since_ms = now
     shared.add_i32(layout.RADIO_MS_AT + 4 * state.radio_state, now - state.radio_since_ms)
     state.radio_since_ms = now
@@ -54,6 +57,17 @@ def active_state():
     return layout.CPU_ACTIVE if shared.S.freq_mhz >= fast else layout.CPU_SLOW
 
 
+def work(amount):
+    """What takes the CPU `amount` at its default clock, at the one it has."""
+    return amount * board["freq"]["default_mhz"] // shared.S.freq_mhz
+
+
+def set_clock(mhz):
+    account()
+    shared.S.freq_mhz = mhz
+    shared.S.cpu_state = active_state()
+
+
 def reset():
     die(layout.EXIT_RESET)
 
@@ -83,6 +97,8 @@ def lightsleep(time_ms=-1):
             clock.sleep_ms(10)
     else:
         clock.sleep_ms(time_ms)
+    if board["port"] == "rp2":  # modmachine.c brings the clocks up again as after a reset
+        set_clock(board["freq"]["default_mhz"])
     cpu(active_state())
 
 

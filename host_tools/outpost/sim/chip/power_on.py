@@ -75,8 +75,8 @@ def main(state_path, commands_fd, events_fd):
     shared.events_fd = events_fd
     shared.attach(state_path)
     part = power.board["flash"]
-    load_us = power.board.get("load_us_per_kib", 0)
-    flash.power_up(part["erase_us"], part["program_us"], clock.skip, load_us)
+    work = power.board.get("load_us_per_kib", 0), power.board["freq"]["default_mhz"]
+    flash.power_up(part["erase_us"], part["program_us"], clock.skip, work)
     filesystem = start.filesystem()
     ota.power_up(filesystem)
     radio.power_up()
