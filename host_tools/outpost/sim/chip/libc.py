@@ -12,6 +12,7 @@ _c = ffi.open("libc.so.6")
 memcpy = _c.func("p", "memcpy", "ppi")
 memcpy_out = memcpy
 memcmp = _c.func("i", "memcmp", "ppi")
+memmem = _c.func("p", "memmem", "pipi")
 memset = _c.func("p", "memset", "pii")
 exit_now = _c.func("v", "_exit", "i")
 fork = _c.func("i", "fork", "")
