@@ -40,6 +40,7 @@ class Wake:
         self.product = cbor.decode(self.storage.read(boot.slot + "/product.cbor"))
         self.plan = plan_for(self.product, self.wiring.data, data.settings(self.storage))
         self.sync_ms = 1000 * self.product.get("battery", {}).get("sync_s", 86400)
+        self.cpu_mhz = self.product.get("battery", {}).get("cpu_mhz", 0)
         self.keeper = keep.of_this_board(self.wiring.data, self.storage)
         found = wakestate.unpack(self.keeper.read())
         self.cold = found is None or boot.cause != "deep_sleep"
@@ -78,17 +79,23 @@ class Wake:
     async def round(self) -> int:
         """Sample, perhaps connect; -> how long to sleep (ms)."""
         state = self.state
+        self._clock(self.cpu_mhz)  # light sleep on RP2 ends at the default clock
         decision = await self._sample()
         sampled_ms = self.awake_ms()
         if decision.connect:
             state.connecting = 1
             self._remember(0)
+            self._clock(self.wiring.data["freq_mhz"][0])  # before the radio is on: it minds
             await self._connect(sampled_ms)
             state.connecting = 0
         self._save_box()
         self.scheduler.woke(self.cost_uas(sampled_ms, False))
         state.wakes += 1
         return max(_MIN_SLEEP_MS, decision.sleep_s * 1000 - self.awake_ms())
+
+    def _clock(self, mhz: int) -> None:
+        if self.cpu_mhz:
+            machine.freq(mhz * 1000000)
 
     async def _sample(self):
         """Take a reading and decide; what measures is forgotten again when it is to connect."""

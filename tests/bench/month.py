@@ -17,7 +17,7 @@ from typing import Any
 
 from outpost.boards import load_board
 from outpost.build.product import load_product
-from outpost.power import Prediction, predict
+from outpost.power import Prediction, predict, sensing_of
 from outpost.sim import SimBoard
 from outpost.sim.accounts import Accounts, settle
 from outpost.sim.scenario import Battery, Happening, Interval, Scenario, Signal
@@ -69,7 +69,8 @@ def play(field: Field, scenario: Scenario) -> Month:
     real_s = time.monotonic() - began
     flow = _settled_flow(field)
     accounts = settle(board, taken, flow.received)
-    predicted = predict(load_product(field.product).tables, load_board(_BOARD), scenario)
+    product = load_product(field.product)
+    predicted = predict(product.tables, load_board(_BOARD), scenario, sensing_of(product))
     return Month(board, predicted, accounts, flow.duplicates, real_s)
 
 

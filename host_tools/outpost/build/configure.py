@@ -34,6 +34,7 @@ Channels = tuple[tuple[str, str, int], ...]
 def data_files(product: Product, boards: list[Board], tree: Tree) -> dict[str, bytes]:
     """{path in the slot: content} of everything that is not code."""
     _check_wiring(product, boards)
+    check_clock(product, boards)
     channels = {sensor["name"]: channels_of(sensor, tree) for sensor in product.sensors}
     encoded = cbor.encode(product_map(product, channels))
     try:
@@ -98,25 +99,45 @@ def _check_wiring(product: Product, boards: list[Board]) -> None:
                     )
 
 
+def check_clock(product: Product, boards: list[Board]) -> None:
+    """Refuse a clock that a chip must not have."""
+    mhz = product.tables["power"]["cpu_mhz"]
+    if not mhz:
+        return
+    if product.tables["telemetry"]["mode"] != "battery":
+        what = "power.cpu_mhz is battery mode's, and this product is powered"
+        raise _wrong(product, what, 'leave it out, or write telemetry.mode = "battery"')
+    for board in boards:
+        allowed = board.chip.freq.battery_mhz
+        if mhz not in allowed:
+            known = ", ".join(map(str, allowed))
+            what = f"power.cpu_mhz is {mhz}, which {board.name} ({board.chip.name}) must not have"
+            raise _wrong(product, what, f"allowed there: 0, {known}")
+
+
 def _is_gpio(name: str, board: Board) -> bool:
     return name[:4] == "gpio" and name[4:].isdigit() and int(name[4:]) in board.chip.gpio.pins
 
 
 def channels_of(sensor: Mapping[str, Any], tree: Tree) -> Channels:
     """What the sensor's driver measures: (name, SenML unit, decimal exponent) each."""
-    name = str(sensor["driver"])
+    module = driver_of(str(sensor["driver"]), tree)
+    config = node_config.SensorConfig(
+        {key: value for key, value in sensor.items() if key != "calibration"}
+    )
+    found = module.channels(config) if hasattr(module, "channels") else module.CHANNELS
+    return tuple((str(row[0]), str(row[1]), int(row[2])) for row in found)
+
+
+def driver_of(name: str, tree: Tree) -> Any:
+    """The driver's module, imported."""
     file = tree.file_of(f"node.drivers.{name}")
     if file is None:
         known = sorted(Path(path).stem for path in tree.files if path.startswith("node/drivers/"))
         near = difflib.get_close_matches(name, known, 1)
         fix = f"did you mean {near[0]}?" if near else "drivers: " + ", ".join(known)
         raise OutpostError("driver-unknown", f"there is no driver {name}", fix, ExitCode.USAGE)
-    module = _load(name, tree.files[file])
-    config = node_config.SensorConfig(
-        {key: value for key, value in sensor.items() if key != "calibration"}
-    )
-    found = module.channels(config) if hasattr(module, "channels") else module.CHANNELS
-    return tuple((str(row[0]), str(row[1]), int(row[2])) for row in found)
+    return _load(name, tree.files[file])
 
 
 def _load(name: str, path: Path) -> Any:
@@ -144,6 +165,9 @@ def product_map(product: Product, channels: Mapping[str, Channels]) -> dict[str,
     """What product.cbor holds: see node/core/config.py."""
     scales = {f"{name}_{row[0]}": row[2] for name, rows in channels.items() for row in rows}
     tables = {name: table for name, table in product.tables.items() if name != "health"}
+    cpu_mhz = tables.pop("power")["cpu_mhz"]
+    if cpu_mhz:
+        tables["battery"] = {**tables["battery"], "cpu_mhz": cpu_mhz}
     tables["mqtt"] = {"version": 5 if tables["mqtt"]["version"] == "5" else 4}
     return {
         "product": product.name,
@@ -172,6 +196,8 @@ def _sensor(
     product: Product, sensor: Mapping[str, Any], scales: Mapping[str, int]
 ) -> dict[str, Any]:
     out = dict(sensor)
+    if "options" in sensor:  # its supply's current is for the prediction, not for the node
+        out["options"] = {k: v for k, v in sensor["options"].items() if k != "rail_ua"}
     if "calibration" in sensor:
         out["calibration"] = {}
         for channel, row in sensor["calibration"].items():

@@ -93,6 +93,11 @@ TABLES: dict[str, dict[str, Key]] = {
             str, optional=True, about="the column (<sensor>_<channel>) that measures its voltage"
         ),
     },
+    "power": {
+        "cpu_mhz": Key(
+            int, 0, 1000, 0, about="the CPU's clock while a battery product samples; 0: the chip's"
+        ),
+    },
     "mqtt": {
         "version": Key(
             str,
@@ -175,6 +180,19 @@ SENSOR = {
     "pin": Key(str, optional=True, about="a pin of the board, for parts that need one"),
     "options": Key(dict, optional=True, about="what else the driver takes"),
     "calibration": Key(dict, optional=True, about="a table for each channel: CALIBRATION"),
+}
+RAIL = {
+    "rail": Key(str, optional=True, about="a pin that switches the sensor's supply"),
+    "warm_ms": Key(
+        int, 0, 60000, optional=True, about="from supply to the first command to the sensor"
+    ),
+    "rail_ua": Key(
+        int,
+        0,
+        1000000,
+        optional=True,
+        about="current of this sensor while its supply is on, for `outpost power`",
+    ),
 }
 CALIBRATION = {
     "gain": Key(float, 0.001, 1000, 1.0, about="what a reading is multiplied by"),
@@ -336,7 +354,8 @@ def _sensors(reader: _Reader, rows: Any) -> tuple[dict[str, Any], ...]:
     if not isinstance(rows, list) or not rows:
         raise reader.wrong("it has no [[sensors]]", "add at least one")
     sensors = tuple(reader.table(f"sensors[{i}]", row, SENSOR) for i, row in enumerate(rows))
-    for sensor in sensors:
+    for index, sensor in enumerate(sensors):
+        _check_rail(reader, f"sensors[{index}].options", sensor.get("options", {}))
         for channel, row in sensor.get("calibration", {}).items():
             where = f"sensors.{sensor['name']}.calibration.{channel}"
             sensor["calibration"][channel] = reader.table(where, row, CALIBRATION)
@@ -345,3 +364,11 @@ def _sensors(reader: _Reader, rows: Any) -> tuple[dict[str, Any], ...]:
         if names.count(name) > 1:
             raise reader.wrong(f"two sensors are called {name}", "give each its own name")
     return sensors
+
+
+def _check_rail(reader: _Reader, where: str, options: dict[str, Any]) -> None:
+    for name, key in RAIL.items():
+        if name in options:
+            reader.value(f"{where}.{name}", options[name], key)
+            if "rail" not in options:
+                raise reader.wrong(f"{where}.{name} without a rail", f"add {where}.rail, a pin")

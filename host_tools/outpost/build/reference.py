@@ -1,6 +1,6 @@
 """docs/reference/product.md: the keys of product.toml, written from the schema itself."""
 
-from outpost.build.product import CALIBRATION, FILTER, SENSOR, TABLES, Key
+from outpost.build.product import CALIBRATION, FILTER, RAIL, SENSOR, TABLES, Key
 
 PAGE = "docs/reference/product.md"
 _HEAD = """\
@@ -15,6 +15,12 @@ This page is written from the schema in `host_tools/outpost/build/product.py`.
 """
 _SECTIONS = (
     ("[[sensors]]", "One for each part; a column of the records is `<sensor>_<channel>`.", SENSOR),
+    (
+        "options of every sensor",
+        "A switched supply: on before the sensor is asked, off when it has answered. Sensors may "
+        "share one; each names its own current. All other options are the driver's.",
+        RAIL,
+    ),
     ("[sensors.calibration.<channel>]", "value * gain + offset.", CALIBRATION),
     ("[filters.<sensor>_<channel>]", "How a column is thinned; absent keys do nothing.", FILTER),
 )
@@ -34,7 +40,8 @@ def _section(title: str, about: str, schema: dict[str, Key]) -> str:
         f"| `{name}` | {_kind(key)} | {_default(key)} | {key.about} |"
         for name, key in schema.items()
     ]
-    lines = [f"## `{title}`", "", *([about, ""] if about else [])]
+    heading = f"`{title}`" if title[0] == "[" else title
+    lines = [f"## {heading}", "", *([about, ""] if about else [])]
     return "\n".join(
         [*lines, "| key | value | default | meaning |", "|---|---|---|---|", *rows, ""]
     )

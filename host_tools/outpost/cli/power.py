@@ -36,8 +36,9 @@ def command(ctx: click.Context, /, product: Path, board: str, **options: Any) ->
     The device's own scheduler is run over the scenario; the currents are those of boards/.
     """
     from outpost.boards import load_board
+    from outpost.build.configure import check_clock
     from outpost.build.product import load_product
-    from outpost.power import predict
+    from outpost.power import predict, sensing_of
 
     draw = _drawer(options["plot"])
     found = load_product(product)
@@ -47,7 +48,11 @@ def command(ctx: click.Context, /, product: Path, board: str, **options: Any) ->
             'set telemetry.mode = "battery" in product.toml',
         )  # fmt: skip
     scenario = _scenario(options["scenario"], options["days"])
-    prediction = predict(found.tables, load_board(board), scenario)
+    check_clock(found, [load_board(board)])
+    sensing = sensing_of(found)
+    for rail in sensing.unpriced:
+        output.note(f"rail {rail} is priced at nothing: say what it takes as options.rail_ua")
+    prediction = predict(found.tables, load_board(board), scenario, sensing)
     if draw:
         options["plot"].write_bytes(draw(prediction, f"{found.name} on {board}"))
         output.note(f"plot: {options['plot']}")

@@ -2,5 +2,6 @@
 
 from outpost.power.predict import Prediction, predict
 from outpost.power.profile import Profile
+from outpost.power.sensing import Sensing, sensing_of
 
-__all__ = ["Prediction", "Profile", "predict"]
+__all__ = ["Prediction", "Profile", "Sensing", "predict", "sensing_of"]

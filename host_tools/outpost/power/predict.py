@@ -16,6 +16,7 @@ from node.core.schedule import Scheduler, plan_for
 from outpost.boards import Board
 from outpost.build.configure import board_map
 from outpost.power.profile import Profile, Spell
+from outpost.power.sensing import Sensing
 from outpost.sim.scenario import Scenario
 
 _UAMS_PER_MAH = 3_600_000_000
@@ -65,8 +66,11 @@ class Prediction:
 
 
 class _Run:
-    def __init__(self, product: Mapping[str, Any], board: Board, scenario: Scenario) -> None:
-        self.profile = Profile(board)
+    def __init__(
+        self, product: Mapping[str, Any], board: Board, scenario: Scenario, sensing: Sensing | None
+    ) -> None:
+        cpu_mhz = product.get("power", {}).get("cpu_mhz", 0)
+        self.profile = Profile(board, cpu_mhz, sensing)
         self.scenario = scenario
         self.current = board.chip.current_ua
         self.wake_ms = board.chip.boot.deepsleep_wake_ms
@@ -127,7 +131,8 @@ class _Run:
 
     def _spend(self, part: str, spell: Spell) -> None:
         current = self.current
-        charge = spell.awake_ms * current.active
+        charge = (spell.awake_ms - spell.slow_ms) * current.active
+        charge += spell.slow_ms * self.profile.slow_ua + spell.rail_uams
         charge += spell.connecting_ms * current.radio_connecting
         charge += spell.idle_ms * current.radio_idle
         charge += (spell.tx_us * current.radio_tx + spell.rx_us * current.radio_rx) // 1000
@@ -146,6 +151,12 @@ class _Run:
             found.daily_mah.append(found.total_mah)
 
 
-def predict(product: Mapping[str, Any], board: Board, scenario: Scenario) -> Prediction:
-    """`product` holds the tables of product.toml (`telemetry`, `battery`)."""
-    return _Run(product, board, scenario).play()
+def predict(
+    product: Mapping[str, Any],
+    board: Board,
+    scenario: Scenario,
+    sensing: Sensing | None = None,
+) -> Prediction:
+    """`product` holds the tables of product.toml (`telemetry`, `battery`, `power`), `sensing` what
+    its sensors take (sensing_of); without it they take what a BME280 does."""
+    return _Run(product, board, scenario, sensing).play()

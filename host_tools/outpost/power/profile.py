@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from outpost.boards import Board
+from outpost.power.sensing import Sensing
 
 _WAKE_KIB = 545  # loader (the seal stands for the slot's files) and what samples
 _SAMPLE_KIB = 65  # of it, after the clock of the application has started
 _TALK_KIB = 405  # what joins, shakes hands and talks
 _COLD_KIB = 850  # a cold start verifies signatures and files, and writes its state
-_SENSOR_MS = 15
 _SCAN_MS = 1500
 _LINGER_MS = 150  # tasks.wake waits for messages from the broker
 _EXCHANGE_MS = 50
@@ -28,9 +28,12 @@ _WEAK_DBM = -70
 
 @dataclass(frozen=True)
 class Spell:
-    """Awake for `awake_ms`, of which the radio was `connecting_ms` and `idle_ms`."""
+    """Awake for `awake_ms`, `slow_ms` of them at the product's slower clock; the radio was
+    `connecting_ms` and `idle_ms`. Switched supplies took `rail_uams`."""
 
     awake_ms: int = 0
+    slow_ms: int = 0
+    rail_uams: int = 0
     connecting_ms: int = 0
     idle_ms: int = 0
     tx_us: int = 0
@@ -38,10 +41,15 @@ class Spell:
 
 
 class Profile:
-    """The costs of `board`."""
+    """The costs of `board`, while it samples at `cpu_mhz` (0: the chip's default) the sensors of
+    `sensing`."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, cpu_mhz: int = 0, sensing: Sensing | None = None) -> None:
         self.board = board
+        self.sensing = sensing or Sensing()
+        self._default_mhz = board.chip.freq.default_mhz
+        self._mhz = cpu_mhz or self._default_mhz
+        self.slow_ua = board.chip.active_ua(self._mhz)
         self.current = board.chip.current_ua
         chip = board.chip
         self.sleeps_deep = not chip.quirks.deepsleep_is_lightsleep
@@ -56,23 +64,32 @@ class Profile:
         return kib * self._us // 1000
 
     @property
+    def _sample_ms(self) -> int:
+        """To load what samples, at the clock for it."""
+        return self._load_ms(_SAMPLE_KIB) * self._default_mhz // self._mhz
+
+    @property
     def sampled_ms(self) -> int:
         """As the device sees it: since its application's clock started."""
-        return self._load_ms(_SAMPLE_KIB) + _SENSOR_MS
+        return self._sample_ms + self.sensing.awake_ms
 
     def wake(self) -> Spell:
         """Boot and load; where RAM is kept only the sampling part is loaded again."""
-        kib = _WAKE_KIB if self.sleeps_deep else _SAMPLE_KIB
-        return Spell(self.boot_ms + self._load_ms(kib))
+        sample_ms = self._sample_ms
+        fast_ms = self.boot_ms
+        if self.sleeps_deep:
+            fast_ms += self._load_ms(_WAKE_KIB - _SAMPLE_KIB)
+        return Spell(fast_ms + sample_ms, slow_ms=sample_ms)
 
     def sensor(self) -> Spell:
-        """Awake while the sensors convert."""
-        return Spell(_SENSOR_MS)
+        """Awake while the supplies warm up and the sensors convert."""
+        awake_ms = self.sensing.awake_ms
+        return Spell(awake_ms, slow_ms=awake_ms, rail_uams=self.sensing.rail_uams)
 
     def cold(self) -> Spell:
         """What a cold start needs more than a wake: signatures, and a scan for the network."""
         work = self.board.chip.boot.rom_ms + self._load_ms(_COLD_KIB - _WAKE_KIB)
-        return Spell(work + _SCAN_MS, _SCAN_MS)
+        return Spell(work + _SCAN_MS, connecting_ms=_SCAN_MS)
 
     def join_ms(self, rssi_dbm: int, cached: bool) -> int:
         wait = self.board.chip.radio.join_ms
@@ -87,16 +104,23 @@ class Profile:
         work = self.board.chip.work
         talk = work.handshake_ms + self._load_ms(_TALK_KIB) + _LINGER_MS + _EXCHANGE_MS
         scale = _REFERENCE_KBIT_S / self.board.chip.radio.phy_kbit_s
-        return Spell(join + talk, join, talk, round(_TX_US * scale), round(_RX_US * scale))
+        tx_us, rx_us = round(_TX_US * scale), round(_RX_US * scale)
+        return _radio(join, talk, tx_us, rx_us)
 
     def no_network(self) -> Spell:
         """The cached access point does not answer, a scan finds nothing."""
         join = self.join_ms(0, cached=True)
         load = self._load_ms(_TALK_KIB // 2)
-        return Spell(join + _SCAN_MS + load, join + _SCAN_MS, 0)
+        return Spell(join + _SCAN_MS + load, connecting_ms=join + _SCAN_MS)
 
     def no_broker(self, rssi_dbm: int) -> Spell:
         """Joined, and nobody answers behind the access point."""
         join = self.join_ms(rssi_dbm, cached=True)
         talk = _OPEN_MS + self._load_ms(_TALK_KIB)
-        return Spell(join + talk, join, talk)
+        return _radio(join, talk)
+
+
+def _radio(join_ms: int, talk_ms: int, tx_us: int = 0, rx_us: int = 0) -> Spell:
+    return Spell(
+        join_ms + talk_ms, connecting_ms=join_ms, idle_ms=talk_ms, tx_us=tx_us, rx_us=rx_us
+    )

@@ -37,10 +37,17 @@ class Wiring:
     models: Sequence[Path] = ()
 
     def with_product(self, product: Path) -> Wiring:
-        """The same with the parts that `product.toml` names: the model is called as the driver."""
-        table = tomllib.loads(product.read_text(encoding="utf-8"))
-        parts = [part for sensor in table.get("sensors", []) for part in _parts(sensor)]
-        return replace(self, devices=[*self.devices, *parts])
+        """The same with the parts that `product.toml` names: the model is called as the driver.
+        Supplies that it switches (gpio<number>) take what its `rail_ua` say."""
+        sensors = tomllib.loads(product.read_text(encoding="utf-8")).get("sensors", [])
+        parts = [part for sensor in sensors for part in _parts(sensor)]
+        rails = dict(self.rails)
+        for sensor in sensors:
+            options = sensor.get("options", {})
+            pin = _gpio(options.get("rail", ""))
+            if isinstance(pin, int):
+                rails[pin] = rails.get(pin, 0) + options.get("rail_ua", 0)
+        return replace(self, devices=[*self.devices, *parts], rails=tuple(rails.items()))
 
 
 def _parts(sensor: Mapping[str, Any]) -> list[dict[str, Any]]:
