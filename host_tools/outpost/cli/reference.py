@@ -1,18 +1,20 @@
 """The generated parts of docs/reference/cli.md: verbs with their help, and the exit codes.
 
-`make docs` writes them; a test compares.  What stands between a pair of markers is generated, the
-rest of the page is written by hand.  This is not a verb, so `outpost --help` does not list it.
+`make docs` writes them, and the other pages that come out of the code; a test compares.  What
+stands between a pair of markers is generated, the rest of the page is written by hand.  This is
+not a verb, so `outpost --help` does not list it.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
+from outpost.build import reference as product
 from outpost.cli.main import VERBS, available_verbs, cli
 from outpost.errors import EXIT_CODE_MEANINGS
 from outpost.paths import project_root
@@ -72,14 +74,20 @@ def fill(page: str) -> str:
     return page
 
 
+# What is written into each page, given the page as it is.
+PAGES: dict[str, Callable[[str], str]] = {
+    str(PAGE): fill,
+    str(reasons.PAGE): reasons.fill,
+    product.PAGE: lambda _: product.page(),
+}
+
+
 def main() -> int:
-    """Write the page."""
-    file = project_root() / PAGE
-    file.write_text(fill(file.read_text()))
-    click.echo(f"{PAGE}: written", err=True)
-    formats = project_root() / reasons.PAGE
-    formats.write_text(reasons.fill(formats.read_text()))
-    click.echo(f"{reasons.PAGE}: written", err=True)
+    """Write the pages."""
+    for name, made in PAGES.items():
+        file = project_root() / name
+        file.write_text(made(file.read_text()))
+        click.echo(f"{name}: written", err=True)
     return 0
 
 
