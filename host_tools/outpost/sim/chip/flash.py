@@ -18,8 +18,48 @@ _next_hint = _SPACE
 _chip = {"erase_us": 0, "program_us": 0}
 _load_us = 0
 _default_mhz = 0
-_owed_us = 0
+_owed = [0]  # microseconds of work that are not yet a millisecond
 _advance = None
+
+# A wake reads flash 8,000 times, 64 bytes each, so this is compiled to machine code where the VM
+# can do that: four times as fast, and as a function of the closure it needs no look-ups.
+_READER = """
+@native
+def reader(place, work, charge):
+    address, limit, block = place
+    load_us, default_mhz = work
+    owed, advance, state = charge
+
+    def readblocks(block_num, buf, offset=0):
+        start = block_num * block + offset
+        size = len(buf)
+        if start < 0 or start + size > limit:
+            return -22
+        memcpy(buf, address + start, size)
+        if load_us:
+            mhz = state.freq_mhz or default_mhz
+            us = owed[0] + (load_us * size >> 10) * default_mhz // mhz
+            if us >= 1000:
+                owed[0] = us % 1000
+                advance(us // 1000)
+            else:
+                owed[0] = us
+        return 0
+
+    return readblocks
+"""
+
+
+def _compile_reader():
+    found = {"memcpy": libc.memcpy}
+    try:
+        exec(_READER.replace("native", "micropython.native"), found)
+    except (SyntaxError, NotImplementedError):  # no machine code for this host
+        exec(_READER.replace("@native", ""), found)
+    return found["reader"]
+
+
+_reader = _compile_reader()
 
 
 def power_up(erase_us, program_us, advance, work=(0, 1)):
@@ -46,17 +86,8 @@ class Nor:
         self.size = size
         self.block = erase_block
         self.prog = prog
-
-    def readblocks(self, block_num, buf, offset=0):
-        start = block_num * self.block + offset
-        size = len(buf)
-        if start < 0 or start + size > self.size:
-            return -22
-        libc.memcpy(buf, self.address + start, size)
-        if _load_us:
-            mhz = shared.S.freq_mhz or _default_mhz
-            _spend((_load_us * size >> 10) * _default_mhz // mhz)
-        return 0
+        place = self.address, size, erase_block
+        self.readblocks = _reader(place, (_load_us, _default_mhz), (_owed, _advance, shared.S))
 
     def writeblocks(self, block_num, buf, offset=None):
         start = block_num * self.block
@@ -129,12 +160,10 @@ def _next_operation():
 
 
 def _spend(us):
-    global _owed_us
-    _owed_us += us
-    if _owed_us >= 1000:
-        whole = _owed_us // 1000
-        _owed_us -= whole * 1000
-        _advance(whole)
+    us += _owed[0]
+    _owed[0] = us % 1000
+    if us >= 1000:
+        _advance(us // 1000)
 
 
 def _clear_bits(address, buf, size):

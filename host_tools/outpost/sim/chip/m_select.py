@@ -65,7 +65,7 @@ class poll:
         while True:
             left = -1 if timeout < 0 else max(0, end - clock.now_ms())
             if shared.S.fast:
-                if self._ready(waiting.GRACE_MS if self._count and left else 0):
+                if self._ready(waiting.grace_ms() if self._count and left else 0):
                     return
                 self._jump(left)
             else:
@@ -83,4 +83,5 @@ class poll:
         step = clock.until_next(left)
         if step < 0:  # nothing will ever wake it but the watchdog or the runner
             step = waiting.SLICE_MS
-        clock.jump(step)
+        if not waiting.asleep(step):
+            clock.jump(step)

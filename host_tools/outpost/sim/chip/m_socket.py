@@ -93,7 +93,7 @@ class socket(io.IOBase):
             self._pending_connect()
 
     def _pending_connect(self):
-        waiting.moved()
+        waiting.asked(not radio.holes.dark)
         if self._timeout_ms == 0:
             raise OSError(native(_EINPROGRESS))
         limit = _CONNECT_MS if self._timeout_ms < 0 else self._timeout_ms
@@ -127,6 +127,7 @@ class socket(io.IOBase):
             self._host.close()
             self._fd = -1
             self.ballast = None
+            waiting.closed()
 
     def fileno(self):
         return self._fd
@@ -318,7 +319,7 @@ class socket(io.IOBase):
         state.rx_us += (size + _FRAME_BYTES) * 8000 // power.board["radio"]["phy_kbit_s"]
 
     def _said(self, size):
-        waiting.moved()
+        waiting.asked(self._type == SOCK_STREAM and not radio.holes.dark)
         state = shared.S
         state.tx_bytes += size
         state.tx_us += (size + _FRAME_BYTES) * 8000 // power.board["radio"]["phy_kbit_s"]

@@ -2,8 +2,9 @@
 
 In fast mode real data may be on its way from a real peer.  For `_ANSWER_MS` after the last byte
 moved, a real millisecond is a virtual one, so a round trip takes (and is metered as) what it took;
-after that each millisecond of silence counts for `fast_rate`.  Time jumps freely only where
-nothing real can happen.
+after that each millisecond of silence counts for up to `fast_rate`; in modelled time, where months
+are played, also when it is asked for in small steps.  Time jumps freely only where nothing real
+can happen: a program that sleeps between two looks at a socket is held to the pace of an answer.
 """
 
 import time as _host
@@ -12,16 +13,57 @@ from . import clock, libc, shared
 
 GRACE_MS = 1
 _ANSWER_MS = 50
+_SMALL_MS = 20  # virtual, in modelled time: what several small waits may share one grace for
 SLICE_MS = 250  # pins and radio conditions set by the runner are seen at least this often
 IN, OUT, ERR, HUP = 1, 4, 8, 16
 _pollfd = bytearray(8)
 _moved_at = 0
+_awaited = False
+_jumped_ms = 0
 
 
 def moved():
-    """Bytes went in or out just now."""
-    global _moved_at
+    """Bytes came in just now."""
+    global _moved_at, _awaited
     _moved_at = _host.ticks_ms()
+    _awaited = False
+
+
+def asked(real):
+    """Bytes went out just now, or a connection was asked for; `real`: of a peer that answers."""
+    global _moved_at, _awaited
+    _moved_at = _host.ticks_ms()
+    _awaited = real
+
+
+def closed():
+    """Nobody waits for an answer any more."""
+    global _awaited
+    _awaited = False
+
+
+def _answering():
+    return _host.ticks_diff(_host.ticks_ms(), _moved_at) < _ANSWER_MS
+
+
+def grace_ms():
+    """How long to look for real data before virtual time runs on."""
+    global _jumped_ms
+    if _jumped_ms < _SMALL_MS and shared.S.fast == clock.MODELLED and not _answering():
+        return 0
+    _jumped_ms = 0
+    return GRACE_MS
+
+
+def asleep(step):
+    """Virtual time passes while the program waits for nothing real; -> whether it was paced,
+    because an answer is due, which the program will look for when it wakes."""
+    if not _awaited or not step or not _answering():
+        return False
+    libc.usleep(1000 * GRACE_MS)
+    if shared.S.fast == clock.MODELLED:
+        clock.jump(GRACE_MS)
+    return True
 
 
 def ready(fd, events, timeout_ms):
@@ -41,7 +83,7 @@ def until_ready(fd, events, timeout_ms):
     while True:
         left = -1 if timeout_ms < 0 else max(0, end - clock.now_ms())
         step = clock.until_next(SLICE_MS if left < 0 else min(left, SLICE_MS))
-        found = ready(fd, events, GRACE_MS if shared.S.fast and left else step)
+        found = ready(fd, events, grace_ms() if shared.S.fast and left else step)
         if found:
             return found
         if shared.S.fast and left:
@@ -52,10 +94,13 @@ def until_ready(fd, events, timeout_ms):
 
 
 def pace(left):
-    """A real grace has passed in silence: let virtual time run ahead of it."""
-    if _host.ticks_diff(_host.ticks_ms(), _moved_at) < _ANSWER_MS:
+    """Nothing came within the grace: let virtual time run ahead of it."""
+    global _jumped_ms
+    if _answering():
         if shared.S.fast == clock.MODELLED:
             clock.jump(GRACE_MS)
         return
     limit = GRACE_MS * shared.S.fast_rate
-    clock.jump(max(0, clock.until_next(limit if left < 0 else min(left, limit))))
+    step = max(0, clock.until_next(limit if left < 0 else min(left, limit)))
+    _jumped_ms += step
+    clock.jump(step)
