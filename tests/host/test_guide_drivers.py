@@ -19,7 +19,7 @@ from simulated_bus import I2C, sensor_config
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/guide/drivers.md"
 FIRMWARE = ROOT / "firmware/node/drivers"
-NOT_DRIVERS = {"__init__", "sensor", "sensirion"}
+NOT_DRIVERS = {"__init__", "bosch", "sensor", "sensirion"}
 
 
 def listings(language: str) -> list[str]:

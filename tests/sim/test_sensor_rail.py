@@ -11,7 +11,7 @@ pytestmark = pytest.mark.vm
 NODE = Path(__file__).resolve().parents[2] / "firmware"
 FILES = (
     *(f"node/core/{name}.py" for name in ("quality", "config", "errors", "pack", "record")),
-    *(f"node/drivers/{name}.py" for name in ("sensor", "bme280")),
+    *(f"node/drivers/{name}.py" for name in ("bosch", "sensor", "bme280")),
     *(f"node/hal/{name}.py" for name in ("board", "i2c", "rail")),
     *(f"node/tasks/{name}.py" for name in ("sense", "stations", "switched")),
     "loader/cbor.py",

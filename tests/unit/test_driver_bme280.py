@@ -31,8 +31,19 @@ class TestWorkedExample(unittest.TestCase):
 
     def test_pressure(self):
         fine = bme280.fine_temperature(_Trim, EXAMPLE_RAW_T)
-        pressure = bme280.pressure_256ths(_Trim, EXAMPLE_RAW_P, fine)
-        self.assertEqual(pressure + 128 >> 8, EXAMPLE_PASCAL)
+        pressure = bme280.pressure_16ths(_Trim, EXAMPLE_RAW_P, fine)
+        self.assertEqual(pressure + 8 >> 4, EXAMPLE_PASCAL)
+
+    def test_pressure_against_floating_point(self):
+        # section 8.1's formulas, which the model has; its trimming values are the example's
+        model = Bench("bme280").module
+        for raw_t in (330000, 400000, 450000, 519888, 600000, 700000):
+            exact = model.t_fine(raw_t)
+            fine = bme280.fine_temperature(_Trim, raw_t)
+            for raw_p in range(250000, 900000, 50000):
+                pascal = model.pascal(raw_p, exact)
+                pressure = bme280.pressure_16ths(_Trim, raw_p, fine)
+                self.assertAlmostEqual(pressure / 16, pascal, delta=1)
 
     def test_limits_of_humidity(self):
         self.assertEqual(bme280.humidity_1024ths(_Trim, 0, EXAMPLE_T_FINE), 0)

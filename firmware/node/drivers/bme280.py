@@ -1,8 +1,8 @@
 """Bosch BME280 (and BMP280): temperature, humidity, pressure over I2C.
 
 Source: BME280 data sheet BST-BME280-DS002, revision 1.6 (September 2018): registers section 5.3,
-trimming parameters table 16, compensation formulas section 4.2.3 (32-bit temperature and humidity,
-64-bit pressure), measurement time section 9.1. BMP280: BST-BMP280-DS001, the same but for
+trimming parameters table 16, compensation formulas section 4.2.3 (temperature, humidity) and 8.1
+(pressure), measurement time section 9.1. BMP280: BST-BMP280-DS001, the same but for
 humidity.
 
 One forced measurement per reading, oversampling 1 (section 3.5.1 "weather monitoring"). A BMP280,
@@ -14,6 +14,7 @@ from struct import unpack_from
 from micropython import const
 
 from node.core import quality
+from node.drivers.bosch import times_3125
 from node.drivers.sensor import NotReady, Sensor, SensorError, signed
 
 TYPE_CHECKING = False
@@ -64,20 +65,24 @@ def celsius_hundredths(t_fine: int) -> int:
     return t_fine * 5 + 128 >> 8
 
 
-def pressure_256ths(trim: Trim, raw: int, t_fine: int) -> int:
-    """Pa * 256; 0 when the trimming values would divide by zero."""
+def pressure_16ths(trim: Trim, raw: int, t_fine: int) -> int:
+    """Pa * 16; 0 when the trimming values would divide by zero.
+
+    Section 8.1's formula in integers of 30 bits: within 1 Pa of it, where section 4.2.3 offers 64
+    bits or 3 Pa. `divisor` is 16 * p1 * (1 + slope / 2**32), `counts` four times what it divides.
+    """
     p1, p2, p3, p4, p5, p6, p7, p8, p9 = trim.p
-    var1 = t_fine - 128000
-    var2 = var1 * var1 * p6 + (var1 * p5 << 17) + (p4 << 35)
-    var1 = (var1 * var1 * p3 >> 8) + (var1 * p2 << 12)
-    var1 = ((1 << 47) + var1) * p1 >> 33
-    if var1 == 0:
+    x = (t_fine >> 1) - 64000
+    square = (x >> 3) * (x >> 3)
+    slope = (p3 * (square >> 13) >> 2) + p2 * (x >> 2)
+    divisor = (p1 << 4) + ((slope >> 14) * p1 + ((slope & 0x3FFF) * p1 >> 14) >> 14)
+    if divisor <= 0:
         return 0
-    # C divides towards zero; the operands are positive over the whole range of the part.
-    p = ((1048576 - raw << 31) - var2) * 3125 // var1
-    var1 = p9 * (p >> 13) * (p >> 13) >> 25
-    var2 = p8 * p >> 19
-    return (p + var1 + var2 >> 8) + (p7 << 4)
+    counts = (1048576 - raw << 2) - (p4 << 6) - ((square >> 9) * p6 + 2 * x * p5 >> 12)
+    p = times_3125(counts << 7, divisor)
+    pascal = p >> 4
+    curve = p9 * ((pascal >> 3) * (pascal >> 3) >> 13) >> 12
+    return p + curve + ((pascal >> 2) * p8 >> 13) + p7
 
 
 def humidity_1024ths(trim: Trim, raw: int, t_fine: int) -> int:
@@ -91,12 +96,12 @@ def humidity_1024ths(trim: Trim, raw: int, t_fine: int) -> int:
     return max(0, min(v, 419430400)) >> 12
 
 
-def compensate(trim: Trim, raw: "tuple[int, int, int]", out: "list[int]") -> None:
-    """Raw (temperature, humidity, pressure) -> `out` in the scale of CHANNELS."""
-    t_fine = fine_temperature(trim, raw[0])
+def compensate(trim: Trim, raw_t: int, raw_h: int, raw_p: int, out: "list[int]") -> None:
+    """Raw temperature, humidity and pressure -> `out` in the scale of CHANNELS."""
+    t_fine = fine_temperature(trim, raw_t)
     out[0] = celsius_hundredths(t_fine)
-    out[1] = humidity_1024ths(trim, raw[1], t_fine) * 100 + 512 >> 10
-    out[2] = pressure_256ths(trim, raw[2], t_fine) + 128 >> 8
+    out[1] = humidity_1024ths(trim, raw_h, t_fine) * 100 + 512 >> 10
+    out[2] = pressure_16ths(trim, raw_p, t_fine) + 8 >> 4
 
 
 class Driver(Sensor):
@@ -148,7 +153,7 @@ class Driver(Sensor):
         temperature = data[3] << 12 | data[4] << 4 | data[5] >> 4
         if pressure == _SKIPPED or temperature == _SKIPPED:
             raise NotReady
-        compensate(self._trim, (temperature, data[6] << 8 | data[7], pressure), out)
+        compensate(self._trim, temperature, data[6] << 8 | data[7], pressure, out)
         # Operating range, table 1: -40..85 Cel, 300..1100 hPa
         if not -4000 <= out[0] <= 8500 or not 30000 <= out[2] <= 110000:
             raise SensorError(quality.IMPLAUSIBLE)

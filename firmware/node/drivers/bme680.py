@@ -18,6 +18,7 @@ from struct import unpack_from
 from micropython import const
 
 from node.core import quality
+from node.drivers.bosch import times_3125
 from node.drivers.sensor import NotReady, Sensor, SensorError, signed
 
 TYPE_CHECKING = False
@@ -54,26 +55,33 @@ _CONVERTING_MS = const(21)  # 7 conversions, 9 switches, 1 ms to wake
 _SKIPPED = const(0x80000)
 _MOST_OHM = const(0x3FFFFFFF)
 
-# Section 3.4.1, tables 16 and 17: constants by gas range
-_FULL = const(2147483647)
-_GAS_1 = {5: 2126008810, 7: 2130303777, 10: 2143188679, 11: 2136746228, 13: 2126008810}
+# Section 3.4.1, tables 16 and 17: constants by gas range. The first in two halves, the second by
+# 32, because 30 bits and more are objects on the heap, and a reading must not allocate.
+_FULL = (32767, 65535)  # 2147483647
+_GAS_1 = {
+    5: (32440, 20970),  # 2126008810
+    7: (32505, 56097),  # 2130303777
+    10: (32702, 30407),  # 2143188679
+    11: (32604, 10484),  # 2136746228
+    13: (32440, 20970),  # 2126008810
+}
 _GAS_2 = (
-    4096000000,
-    2048000000,
-    1024000000,
-    512000000,
-    255744255,
-    127110228,
+    128000000,
     64000000,
-    32258064,
-    16016016,
-    8000000,
-    4000000,
+    32000000,
+    16000000,
+    7992008,
+    3972195,
     2000000,
-    1000000,
-    500000,
+    1008065,
+    500501,
     250000,
     125000,
+    62500,
+    31250,
+    15625,
+    7813,
+    3906,
 )
 
 
@@ -119,18 +127,17 @@ def pascal(trim: Trim, raw: int, t_fine: int) -> int:
     """0 when the trimming values would divide by zero."""
     p1, p2, p3, p4, p5, p6, p7, p8, p9, p10 = trim.p
     var1 = (t_fine >> 1) - 64000
-    square = (var1 >> 2) * (var1 >> 2)
-    var2 = ((square >> 11) * p6 >> 2) + (var1 * p5 << 1)
+    square = (var1 >> 3) * (var1 >> 3)
+    var2 = ((square >> 9) * p6 >> 2) + (var1 * p5 << 1)
     var2 = (var2 >> 2) + (p4 << 16)
-    var1 = ((square >> 13) * (p3 << 5) >> 3) + (p2 * var1 >> 1) >> 18
-    var1 = (32768 + var1) * p1 >> 15
+    var1 = (square >> 11) * (p3 << 2) + p2 * (var1 >> 1) >> 18
+    var1 = p1 + (var1 * p1 >> 15)
     if var1 == 0:
         return 0
-    p = (1048576 - raw - (var2 >> 12)) * 3125
-    p = p // var1 << 1 if p >= 1 << 30 else (p << 1) // var1
+    p = times_3125(1048576 - raw - (var2 >> 12) << 9, var1) >> 8
     var1 = p9 * ((p >> 3) * (p >> 3) >> 13) >> 12
     var2 = (p >> 2) * p8 >> 13
-    var3 = (p >> 8) * (p >> 8) * (p >> 8) * p10 >> 17
+    var3 = ((p >> 8) * (p >> 8) * (p >> 8) >> 4) * p10 >> 13
     return p + (var1 + var2 + var3 + (p7 << 7) >> 4)
 
 
@@ -143,15 +150,25 @@ def humidity_thousandths(trim: Trim, raw: int, t_fine: int) -> int:
     var2 = h2 * (_divided(t * h4, 100) + curve + 16384) >> 10
     var3 = var1 * var2
     var4 = (h6 << 7) + _divided(t * h7, 100) >> 4
-    var5 = (var3 >> 14) * (var3 >> 14) >> 10
-    return max(0, min(100000, (var3 + (var4 * var5 >> 1) >> 10) * 1000 >> 12))
+    var5 = (var3 >> 15) * (var3 >> 15) >> 8
+    return max(0, min(100000, (var3 + var4 * (var5 >> 1) >> 10) * 1000 >> 12))
 
 
 def gas_ohm(trim: Trim, raw: int, gas_range: int) -> int:
-    var1 = (1340 + 5 * trim.switching_error) * _GAS_1.get(gas_range, _FULL) >> 16
+    """The division in 12 bits behind the point, four at a time: the ADC has 10."""
+    high, low = _GAS_1.get(gas_range, _FULL)
+    scale = 1340 + 5 * trim.switching_error
+    var1 = scale * high + (scale * low >> 16)
     var2 = (raw << 15) - 16777216 + var1
-    var3 = _GAS_2[gas_range] * var1 >> 9
-    return (var3 + (var2 >> 1)) // var2 if var2 > 0 else _MOST_OHM
+    if var2 <= 0:
+        return _MOST_OHM
+    ratio, left = var1 // var2, var1 % var2
+    for _ in range(3):
+        left <<= 4
+        ratio = ratio << 4 | left // var2
+        left %= var2
+    ohm = _GAS_2[gas_range]
+    return (ohm >> 14) * ratio + ((ohm & 0x3FFF) * ratio >> 14) + 2 >> 2
 
 
 def heater_resistance(trim: Trim, target_c: int, ambient_c: int) -> int:
