@@ -23,7 +23,8 @@ micropython.qstr_info()
 
 @pytest.mark.parametrize("vm", ["micropython", "micropython32"])
 def test_every_name_given_is_in_the_rom(vm: str) -> None:
-    program = _PROGRAM.format(aliases=" ".join(names.table().values()))
+    aliases = {*names.table().values(), *names.table("loader").values()}
+    program = _PROGRAM.format(aliases=" ".join(sorted(aliases)))
     run = subprocess.run(
         [tool_path(vm), "-c", program], capture_output=True, text=True, timeout=20, check=True
     )
@@ -40,11 +41,11 @@ def test_a_name_that_is_not_in_the_rom_would_be_noticed() -> None:
     assert before.split(", ")[1] != after.split(", ")[1]
 
 
-def test_the_table_is_one_to_one() -> None:
-    pairs = names.table()
-    assert len(set(pairs.values())) == len(pairs)
-    assert not set(pairs) & set(pairs.values())
-    assert all(name.isidentifier() and alias.isidentifier() for name, alias in pairs.items())
+def test_the_table_turns_names_of_ours_into_names_of_the_rom() -> None:
+    for pairs in (names.table(), names.table("loader")):
+        assert not set(pairs) & set(pairs.values())
+        assert all(name.isidentifier() and alias.isidentifier() for name, alias in pairs.items())
+    assert set(names.table("loader").values()) <= set(names.spare())
 
 
 @pytest.fixture
@@ -122,3 +123,47 @@ def test_an_exception_keeps_its_name_and_prose_does_not_count(pairs: dict[str, s
     done = _renamed({"node/library.py": source})["node/library.py"]
     assert "class Reporter(ValueError)" in done
     assert "def gamma(self)" in done
+
+
+SHARED = {"settle": "gamma", "depart": "gamma"}
+
+
+def _both(monkeypatch: pytest.MonkeyPatch, **sources: str) -> dict[str, str]:
+    monkeypatch.setattr(names, "table", lambda: SHARED)
+    return _renamed({f"node/{name}.py": source for name, source in sources.items()})
+
+
+HARBOUR = "class Ship:\n    def depart(self):\n        return 1\n"
+SCALES = "class Pan:\n    def settle(self):\n        return 2\n"
+
+
+def test_names_of_different_modules_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = _both(monkeypatch, harbour=HARBOUR, scales=SCALES, user="ship.depart()")
+    assert "def gamma(self)" in done["node/harbour.py"]
+    assert "def gamma(self)" in done["node/scales.py"]
+    assert done["node/user.py"] == "ship.gamma()"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "def f(ship, pan):\n    ship.depart()\n    pan.settle()",
+        "from node.harbour import Ship\nclass Yacht(Ship):\n    def settle(self):\n        pass",
+        "def f(ship):\n    ship.settle = 3",
+        "def f(ship):\n    del ship.depart",
+    ],
+)
+def test_names_that_one_object_may_have_stay_two(
+    monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    text = "".join(_both(monkeypatch, harbour=HARBOUR, scales=SCALES, more=more).values())
+    assert text.count("gamma") == (HARBOUR + SCALES + more).count("settle")
+    assert text.count("depart") == (HARBOUR + SCALES + more).count("depart")
+
+
+def test_a_constant_keeps_the_underscore_that_lets_the_compiler_drop_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(names, "table", lambda: {"_WIDTH": "gamma", "_width": "acos"})
+    done = _renamed({"node/m.py": "_WIDTH = const(3)\n_width = 3\n"})
+    assert done["node/m.py"] == "_WIDTH = const(3)\nacos = 3\n"

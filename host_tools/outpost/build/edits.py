@@ -1,6 +1,7 @@
 """Changes to a source text at places that its syntax tree names; all lines stay where they are."""
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,4 +56,10 @@ def words_of_files(folder: Path) -> frozenset[str]:
     found = {word for tree in trees for word in words_of_strings(tree)}
     found.update(node.attr for node in nodes if isinstance(node, ast.Attribute))
     found.update(node.id for node in nodes if isinstance(node, ast.Name))
+    found.update(node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef))
     return frozenset(found)
+
+
+def words_of_text(text: str) -> frozenset[str]:
+    """Everything in a text that could be a name."""
+    return frozenset(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text))

@@ -1,8 +1,10 @@
-"""Gives public names of the firmware names that every chip's interpreter has in its ROM already.
+"""Gives names of the firmware names that every chip's interpreter has in its ROM already.
 
 MicroPython keeps each distinct name of a program in the heap for ever, with a row in tables that
-double when they are full: 550 names are 12 kB. The interpreter's own names (`acosh`, `ULONGLONG`)
-cost nothing. So `names.toml` pairs the two, and a build uses those pairs that are safe in it.
+double when they are full: 800 names are 15 kB, and the last table is 4.5 kB at once. The
+interpreter's own names (`acosh`, `ULONGLONG`) cost nothing. So `names.toml` pairs the two, and a
+build uses those pairs that are safe in it. Several names may have one name of the ROM, as a map
+has few colours, where no object can have two of them (`outpost.build.kin`).
 
 Invariants: a pair is used everywhere or nowhere in a program; neither of its names may mean
 anything else there: be a word in a string, a keyword of a call, a module, a name of the loader or
@@ -16,36 +18,47 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from outpost.build import kin
 from outpost.build.edits import Edit
 
 _TABLE = Path(__file__).with_name("names.toml")
 
 
 @cache
-def table() -> dict[str, str]:
+def table(part: str = "names") -> dict[str, str]:
     """{name in the sources: name in the ROM}."""
-    pairs: dict[str, str] = tomllib.loads(_TABLE.read_text())["names"]
+    pairs: dict[str, str] = tomllib.loads(_TABLE.read_text())[part]
     return pairs
 
 
-def usable(trees: dict[str, ast.Module], kept: frozenset[str]) -> dict[str, str]:
+def spare() -> tuple[str, ...]:
+    """Names of the ROM in a fixed order, for what has no row in the table."""
+    return tuple(dict.fromkeys(table().values()))
+
+
+def usable(
+    trees: dict[str, ast.Module], kept: frozenset[str], pairs: dict[str, str] | None = None
+) -> dict[str, str]:
     """The pairs that are safe in a program; `kept` are names that others rely on."""
-    fixed = set(kept)
-    present: set[str] = set()
-    defined: set[str] = set()
+    fixed = set(kept) | {word for path in trees for word in path.removesuffix(".py").split("/")}
+    where: dict[str, set[str]] = {}
+    family = kin.families(trees)
     for path, tree in trees.items():
-        fixed.update(path.removesuffix(".py").split("/"))
         fixed.update(asked_for(tree))
         for node in ast.walk(tree):
-            present.update(names_of(node))
+            for name in names_of(node):
+                where.setdefault(name, set()).add(family[path])
             fixed.update(_fixed_by(node))
-            defined.update(_defined_by(node))
-    used: set[str] = set()
+    for name in kin.put_from_outside(trees):
+        where.setdefault(name, set()).update(family.values())
+    used: dict[str, set[str]] = {}
     found: dict[str, str] = {}
-    for name, alias in table().items():
-        if name in defined and not {name, alias} & fixed and alias not in present | used:
+    for name, alias in (table() if pairs is None else pairs).items():
+        if name not in where or {name, alias} & fixed or alias in where:
+            continue
+        if not where[name] & used.get(alias, set()):
             found[name] = alias
-            used.add(alias)
+            used.setdefault(alias, set()).update(where[name])
     return found
 
 
@@ -61,16 +74,6 @@ def names_of(node: ast.AST) -> Iterator[str]:
         yield node.name
     elif isinstance(node, ast.alias):
         yield from node.name.split(".")
-
-
-def _defined_by(node: ast.AST) -> Iterator[str]:
-    """Names that the program itself gives a meaning to."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-        yield node.attr
-    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-        yield node.id
 
 
 def _fixed_by(node: ast.AST) -> Iterator[str]:
@@ -91,10 +94,21 @@ def _fixed_by(node: ast.AST) -> Iterator[str]:
                 yield alias.asname
             if not ours:
                 yield alias.name
+    elif isinstance(node, ast.Assign) and _is_private_constant(node):
+        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
     elif isinstance(node, ast.ClassDef):
         for base in node.bases:  # an exception's name is read in tracebacks
             if ast.unparse(base).endswith(("Error", "Exception")):
                 yield node.name
+
+
+def _is_private_constant(node: ast.Assign) -> bool:
+    """`_NAME = const(...)`: nothing is left of it as long as it begins with an underscore."""
+    return (
+        isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == "const"
+        and ast.unparse(node.targets[0]).startswith("_")
+    )
 
 
 def edits(tree: ast.Module, lines: list[str], names: dict[str, str]) -> Iterator[Edit]:

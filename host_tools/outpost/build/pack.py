@@ -64,6 +64,12 @@ def group_of(path: str) -> str:
     return folders[0] if folders else "modes"
 
 
+def opened_at(names: Iterable[str]) -> dict[str, str]:
+    """{"node/core/log.py": "/node/core/log.mpy"}: where a device's importer finds a module."""
+    paths = {name: name.removesuffix(".py") + ".mpy" for name in names}
+    return {name: f"/{path}" for name, path in paths.items() if path not in OUTSIDE}
+
+
 def key_of(path: str) -> int:
     """What a pack knows a path by: 24 bits of CRC-32."""
     return binascii.crc32(path.encode()) & 0xFFFFFF

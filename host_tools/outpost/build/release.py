@@ -40,6 +40,8 @@ from outpost.signing.repository import compress
 
 UNKNOWN_SOURCE = "unknown"
 
+_STATION_SCRIPTS = Path(__file__).parents[1] / "factory/scripts.py"  # they use a release by name
+
 
 SIGNED = "release.cose"
 
@@ -213,16 +215,21 @@ def _compiled(sources: dict[str, Path], firmware: Path) -> dict[str, bytes]:
             {name: path.read_text() for name, path in sources.items()},
             edits.words_of_files(firmware / "loader"),
             frozenset(f"{module.replace('.', '/')}.py" for module in ENTRY_POINTS[1:]),
+            edits.words_of_text(_STATION_SCRIPTS.read_text()),
         )
     except SyntaxError as error:
         message = f"{error.filename} does not compile: line {error.lineno}: {error.msg}"
         raise OutpostError("compile", message, f"correct {error.filename}") from None
+    return _compiled_texts(texts, compiling.NODE_LEVEL, pack.opened_at(sources))
+
+
+def _compiled_texts(texts: dict[str, str], level: int, shown: dict[str, str]) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         small: dict[str, Path] = {}
         for number, name in enumerate(texts):
             small[name] = Path(folder) / f"{number}.py"
             small[name].write_text(texts[name])
-        return compiling.compile_all(small, compiling.NODE_LEVEL)
+        return compiling.compile_all(small, level, shown)
 
 
 def _overlay(tree: Tree, folder: Path) -> dict[str, bytes]:
@@ -249,7 +256,11 @@ def device_files(firmware: Path) -> dict[str, bytes]:
     tree = Tree()
     tree.add(firmware / "loader", "loader")
     sources = reachable(tree, ["loader.start"], "loader")
-    compiled = compiling.compile_all(sources, compiling.LOADER_LEVEL)
+    texts = {name: path.read_text() for name, path in sources.items()}
+    application = [path.read_text() for path in sorted((firmware / "node").rglob("*.py"))]
+    texts = shrink.shrink_loader(texts, application)
+    shown = {name: f"{layout.HOME}/{name[:-3]}.mpy" for name in texts}
+    compiled = _compiled_texts(texts, compiling.LOADER_LEVEL, shown)
     files = {f"{layout.HOME[1:]}/{path}": data for path, data in compiled.items()}
     for name in ("boot.py", "main.py"):
         files[name] = (firmware / name).read_bytes()

@@ -3,10 +3,10 @@
 MicroPython keeps every distinct name of a program for ever: its letters, and a row in tables that
 double when they are full. So what nothing refers to is left out (`outpost.build.prune`), constants
 of other modules are put in place (`outpost.build.inline`), public names become such as the
-interpreter has in its ROM (`outpost.build.names`), and private names are shared: `_storage` here
-and `_handlers` there both become `_a`. So are the names of parameters that no call
-gives by keyword. What only a type checker or the compiler reads goes as well (`if TYPE_CHECKING`,
-the import of `const`).
+interpreter has in its ROM (`outpost.build.names`). So do private names, each module for itself:
+`_storage` here and `_handlers` there may both become `acosh`; and the names of parameters that no
+call gives by keyword. What only a type checker or the compiler reads goes as well (`if
+TYPE_CHECKING`, the import of `const`).
 
 Invariants: the result has the same lines, so a traceback still names the right one. A module's
 names depend on that module and on the set of names that others rely on, so that a change in one
@@ -16,10 +16,10 @@ taken away from modules that the factory's scripts use (`entries`).
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from outpost.build import names
+from outpost.build import kin, names
 from outpost.build.edits import Edit, apply, lines_of, words_of_strings
 from outpost.build.inline import inline
 from outpost.build.prune import prune
@@ -33,32 +33,86 @@ def shrink(
     sources: dict[str, str],
     theirs: frozenset[str] = frozenset(),
     entries: frozenset[str] = frozenset(),
+    asked: frozenset[str] | None = None,
 ) -> dict[str, str]:
     """{path: source} for {path: source}: one program, as all of it will run together.
 
-    `theirs` are names of programs beside it that stay as they are (the loader).
+    `theirs` are names of programs beside it that stay as they are (the loader); `asked` are the
+    names that somebody outside uses of the modules `entries`, every one when it is not given.
     """
-    for path, source in sources.items():
-        ast.parse(source, path)  # a mistake is shown where it was made
-    sources = inline(prune(sources, theirs, entries), entries)
-    trees = {path: ast.parse(source, path) for path, source in sources.items()}
-    kept = _shared_names(trees)
-    outside = theirs | {name for path in entries if path in trees for name in _all(trees[path])}
-    public = names.usable(trees, outside)
-    return {path: _shrunk(sources[path], trees[path], kept, public) for path in sources}
+    trees = _parsed(sources)  # a mistake is shown where it was made
+    if asked is None:
+        asked = frozenset(name for path in entries & set(trees) for name in _all(trees[path]))
+    return _renamed(inline(prune(sources, theirs, entries), entries), theirs | asked, None)
 
 
-def _shrunk(source: str, tree: ast.Module, kept: frozenset[str], public: dict[str, str]) -> str:
-    blank = {*_type_checking_lines(tree), *_const_import_lines(tree)}
-    lines = source.split("\n")
-    private = _name_edits(tree, lines, _private_map(tree, kept))
-    shared = names.edits(tree, lines, public)
-    return apply(source, [*shared, *private, *_parameter_edits(tree, kept)], blank)
+def shrink_loader(sources: dict[str, str], application: Iterable[str]) -> dict[str, str]:
+    """The loader: the names that it gives the application (sources, too) stay.
+
+    Its public names are what releases of many years rely on; only names.toml says which are not.
+    """
+    trees = [ast.parse(source) for source in application]
+    kept = frozenset(name for tree in trees for name in _asked_of_others(tree))
+    return _renamed(sources, kept, names.table("loader"))
+
+
+def _asked_of_others(tree: ast.Module) -> Iterator[str]:
+    yield from words_of_strings(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.alias):
+            yield node.name
+        elif isinstance(node, ast.keyword) and node.arg:
+            yield node.arg
+
+
+def _renamed(
+    sources: dict[str, str], kept: frozenset[str], pairs: dict[str, str] | None
+) -> dict[str, str]:
+    trees = _parsed(sources)
+    public = names.usable(trees, kept, pairs)
+    done = {
+        path: apply(source, names.edits(trees[path], source.split("\n"), public))
+        for path, source in sources.items()
+    }
+    trees = _parsed(done)
+    private = _Private.of(trees, kept if pairs is not None else frozenset())
+    return {path: private.applied(done[path], trees[path]) for path in sources}
+
+
+def _parsed(sources: dict[str, str]) -> dict[str, ast.Module]:
+    return {path: ast.parse(source, path) for path, source in sources.items()}
 
 
 def _all(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         yield from names.names_of(node)
+
+
+@dataclass(frozen=True)
+class _Private:
+    """What is renamed in one module at a time."""
+
+    kept: frozenset[str]
+    spare: tuple[str, ...]
+    """Names of the ROM that no object can have got from somewhere else."""
+
+    @classmethod
+    def of(cls, trees: dict[str, ast.Module], theirs: frozenset[str]) -> "_Private":
+        outside = kin.put_from_outside(trees)
+        spare = tuple(name for name in names.spare() if name not in outside)
+        return cls(_shared_names(trees) | theirs, spare)
+
+    def applied(self, source: str, tree: ast.Module) -> str:
+        blank = {*_type_checking_lines(tree), *_const_import_lines(tree)}
+        lines = source.split("\n")
+        taken = {*_all(tree)} | self.kept
+        free = [name for name in self.spare if name not in taken]
+        private = _private_map(tree, self.kept, free)
+        left = [name for name in free if name not in private.values()]
+        edits = [*_name_edits(tree, lines, private), *_parameter_edits(tree, self.kept, left)]
+        return apply(source, edits, blank)
 
 
 # --- which names
@@ -72,7 +126,7 @@ def is_private(name: str) -> bool:
 def _shared_names(trees: dict[str, ast.Module]) -> frozenset[str]:
     """Names that must stay: given by keyword, written in strings, or used beyond their module."""
     kept: set[str] = set()
-    relatives = _relatives(trees)
+    relatives = kin.relatives(trees)
     for path, tree in trees.items():
         defined = _defined(tree)
         kept.update(words_of_strings(tree))
@@ -86,32 +140,10 @@ def _shared_names(trees: dict[str, ast.Module]) -> frozenset[str]:
             elif (
                 isinstance(node, ast.Attribute)
                 and is_private(node.attr)
-                and (node.attr not in defined or not _is_self(node.value))
+                and (node.attr not in defined or not kin.is_self(node.value))
             ):
                 kept.add(node.attr)
     return frozenset(kept)
-
-
-def _relatives(trees: dict[str, ast.Module]) -> set[str]:
-    """Modules with a class that derives from another module's, and those other modules."""
-    home = {
-        node.name: path
-        for path, tree in trees.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
-    }
-    found: set[str] = set()
-    for path, tree in trees.items():
-        for node in ast.walk(tree):
-            for base in node.bases if isinstance(node, ast.ClassDef) else ():
-                parent = home.get(ast.unparse(base).split(".")[-1], path)
-                if parent != path:
-                    found |= {path, parent}
-    return found
-
-
-def _is_self(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "self"
 
 
 def _defined(tree: ast.Module) -> set[str]:
@@ -127,17 +159,29 @@ def _defined(tree: ast.Module) -> set[str]:
     return {name for name in found if is_private(name)}
 
 
-def _private_map(tree: ast.Module, kept: frozenset[str]) -> dict[str, str]:
-    """New names in the order of first appearance, so that a later addition renames nothing."""
-    taken = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    taken |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)} | kept
+def _private_map(tree: ast.Module, kept: frozenset[str], spare: Sequence[str]) -> dict[str, str]:
+    """New names in the order of first appearance, so that a later addition renames nothing.
+
+    A constant keeps its underscore, by which the compiler knows that it may drop it.
+    """
+    taken = {*_all(tree)} | kept
     wanted = _defined(tree) - kept
+    constants = set(_constants(tree))
     fresh = (name for name in _short_names("_") if name not in taken)
+    free = iter(spare)
     found: dict[str, str] = {}
     for name in _in_order(tree):
         if name in wanted and name not in found:
-            found[name] = next(fresh)
+            found[name] = next(fresh) if name in constants else next(free, "") or next(fresh)
     return found
+
+
+def _constants(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        value = node.value if isinstance(node, ast.Assign) else None
+        if isinstance(value, ast.Call) and ast.unparse(value.func) == "const":
+            assert isinstance(node, ast.Assign)
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
 def _in_order(tree: ast.Module) -> Iterator[str]:
@@ -182,17 +226,12 @@ def _name_edits(tree: ast.Module, lines: list[str], names: dict[str, str]) -> It
             yield Edit(node.lineno, node.col_offset, len(text.encode()), new)
 
 
-def _parameter_edits(tree: ast.Module, kept: frozenset[str]) -> Iterator[Edit]:
-    """Parameters by their place: p0, p1, ...; an inner function counts on from the outer one."""
-    taken = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    taken |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
-    prefix = next(a for a in "p" + _LETTERS if not any(_numbered(name, a) for name in taken))
+def _parameter_edits(
+    tree: ast.Module, kept: frozenset[str], spare: Sequence[str]
+) -> Iterator[Edit]:
+    """Parameters by their place; an inner function counts on from the outer one."""
     for node in _outermost(tree):
-        yield from _Parameters(prefix, kept).of_function(node, {})
-
-
-def _numbered(name: str, prefix: str) -> bool:
-    return name[:1] == prefix and name[1:].isdigit()
+        yield from _Parameters(spare, kept).of_function(node, {})
 
 
 def _outermost(node: ast.AST) -> Iterator[ast.AST]:
@@ -207,7 +246,7 @@ def _outermost(node: ast.AST) -> Iterator[ast.AST]:
 class _Parameters:
     """Renames the parameters of functions, and what their bodies make of them."""
 
-    prefix: str
+    spare: Sequence[str]
     kept: frozenset[str]
 
     def of_function(self, node: ast.AST, outer: dict[str, str]) -> Iterator[Edit]:
@@ -220,11 +259,12 @@ class _Parameters:
         names = {old: new for old, new in outer.items() if old not in mine}
         body: list[ast.AST] = [*node.body] if isinstance(node.body, list) else [node.body]
         strange = _names_that_are_no_expressions(body)
-        first = max((int(new[1:]) + 1 for new in outer.values()), default=0)
+        first = max((self.spare.index(new) + 1 for new in outer.values()), default=0)
         for place, argument in enumerate(arguments, first):
             name = argument.arg
-            if name != "self" and name not in self.kept and name not in strange:
-                names[name] = f"{self.prefix}{place}"
+            free = place < len(self.spare) and name not in strange
+            if name != "self" and name not in self.kept and free:
+                names[name] = self.spare[place]
                 yield Edit(argument.lineno, argument.col_offset, len(name), names[name])
         for statement in body:
             yield from self.uses(statement, names)
