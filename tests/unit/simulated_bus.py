@@ -14,7 +14,7 @@ except ImportError:
     _MODELS = "outpost.sim.chip.sensors."
 
 from node.core.config import SensorConfig
-from node.drivers.sensor import NotReady, SensorError
+from node.drivers.sensor import NotReady, SensorError, module_of
 
 ENODEV = 19
 
@@ -61,6 +61,29 @@ class Bench:
         except SensorError as error:
             return error.code
         return 0
+
+
+class DriverRig:
+    """A driver and its part on a bus, made anew for each test: to inherit from, with
+    wire_faults.WireFaults, whose `outcome` and `good_again` it uses. `DRIVER` is its name."""
+
+    DRIVER = ""
+
+    def rig(self, part=None, **config):
+        self.bench = Bench(self.DRIVER, **(part or {}))
+        self.i2c = I2C(self.bench)
+        driver = module_of(self.DRIVER)
+        self.driver = driver.Driver(self.i2c, sensor_config(self.DRIVER, **config))
+
+    def setUp(self):
+        self.rig()
+
+    def check(self, *faults):
+        """Each fault of the part gives its quality code, and is forgotten when it is over."""
+        for fault, code in faults:
+            self.bench.world["fault"] = fault
+            self.assertEqual(self.outcome(), code)
+            self.good_again()
 
 
 class I2C:

@@ -5,27 +5,13 @@ import unittest
 from node.core import quality
 from node.drivers import ads1115
 from node.drivers.sensor import NotReady
-from simulated_bus import I2C, Bench, bus, sensor_config
+from simulated_bus import DriverRig, bus
 from wire_faults import WireFaults
 
 
-class OnTheBus(WireFaults):
-    def rig(self, part=None, **config):
-        self.bench = Bench("ads1115", **(part or {}))
-        self.i2c = I2C(self.bench)
-        self.driver = ads1115.Driver(self.i2c, sensor_config("ads1115", **config))
+class TestAds1115(DriverRig, WireFaults, unittest.TestCase):
+    DRIVER = "ads1115"
 
-    def setUp(self):
-        self.rig()
-
-    def check(self, *faults):
-        for fault, code in faults:
-            self.bench.world["fault"] = fault
-            self.assertEqual(self.outcome(), code)
-            self.good_again()
-
-
-class TestAds1115(OnTheBus, unittest.TestCase):
     def test_output_codes(self):
         # SBAS444D table 4: +FS(2^15-1)/2^15 is 7FFFh, FS/2^15 is 0001h, -FS is 8000h
         self.assertEqual(ads1115.compensate(0x7FFF, 2048), 20479)

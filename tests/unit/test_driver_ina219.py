@@ -4,27 +4,13 @@ import unittest
 
 from node.core import quality
 from node.drivers import ina219
-from simulated_bus import I2C, Bench, bus, sensor_config
+from simulated_bus import DriverRig, bus
 from wire_faults import WireFaults
 
 
-class OnTheBus(WireFaults):
-    def rig(self, part=None, **config):
-        self.bench = Bench("ina219", **(part or {}))
-        self.i2c = I2C(self.bench)
-        self.driver = ina219.Driver(self.i2c, sensor_config("ina219", **config))
+class TestIna219(DriverRig, WireFaults, unittest.TestCase):
+    DRIVER = "ina219"
 
-    def setUp(self):
-        self.rig()
-
-    def check(self, *faults):
-        for fault, code in faults:
-            self.bench.world["fault"] = fault
-            self.assertEqual(self.outcome(), code)
-            self.good_again()
-
-
-class TestIna219(OnTheBus, unittest.TestCase):
     def test_worked_example(self):
         # SBOS448F table 3: 2 mOhm, shunt 07D0h, bus 5D98h are 11.98 V, 10.0 A, 119.8 W
         out = [0, 0, 0]

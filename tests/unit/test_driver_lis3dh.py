@@ -5,27 +5,13 @@ import unittest
 from node.core import quality
 from node.drivers import lis3dh
 from node.drivers.sensor import NotReady
-from simulated_bus import I2C, Bench, bus, sensor_config
+from simulated_bus import DriverRig, bus
 from wire_faults import WireFaults
 
 
-class OnTheBus(WireFaults):
-    def rig(self, part=None, **config):
-        self.bench = Bench("lis3dh", **(part or {}))
-        self.i2c = I2C(self.bench)
-        self.driver = lis3dh.Driver(self.i2c, sensor_config("lis3dh", **config))
+class TestLis3dh(DriverRig, WireFaults, unittest.TestCase):
+    DRIVER = "lis3dh"
 
-    def setUp(self):
-        self.rig()
-
-    def check(self, *faults):
-        for fault, code in faults:
-            self.bench.world["fault"] = fault
-            self.assertEqual(self.outcome(), code)
-            self.good_again()
-
-
-class TestLis3dh(OnTheBus, unittest.TestCase):
     def test_examples(self):
         # AN3308 table 8, +-2 g, BLE 0: 350 mg is E0h 15h, -350 mg is 20h EAh. (Its 1 g, 00h 40h,
         # is 1024 digits: the table rounds there; the data sheet's table 4 says 1 mg per digit.)

@@ -5,27 +5,13 @@ import unittest
 
 from node.core import quality
 from node.drivers import mpu6050
-from simulated_bus import I2C, Bench, bus, sensor_config
+from simulated_bus import DriverRig, bus
 from wire_faults import WireFaults
 
 
-class OnTheBus(WireFaults):
-    def rig(self, part=None, **config):
-        self.bench = Bench("mpu6050", **(part or {}))
-        self.i2c = I2C(self.bench)
-        self.driver = mpu6050.Driver(self.i2c, sensor_config("mpu6050", **config))
+class TestMpu6050(DriverRig, WireFaults, unittest.TestCase):
+    DRIVER = "mpu6050"
 
-    def setUp(self):
-        self.rig()
-
-    def check(self, *faults):
-        for fault, code in faults:
-            self.bench.world["fault"] = fault
-            self.assertEqual(self.outcome(), code)
-            self.good_again()
-
-
-class TestMpu6050(OnTheBus, unittest.TestCase):
     def test_formulas(self):
         # RM-MPU-6000A sections 4.17 to 4.19: 16384 per g, 131 per degree/s, raw / 340 + 36.53 Cel
         out = [0] * 7

@@ -4,27 +4,13 @@ import unittest
 
 from node.core import quality
 from node.drivers import scd4x, sensor
-from simulated_bus import I2C, Bench, bus, sensor_config
+from simulated_bus import DriverRig, bus
 from wire_faults import WireFaults
 
 
-class OnTheBus(WireFaults):
-    def rig(self, part=None, **config):
-        self.bench = Bench("scd4x", **(part or {}))
-        self.i2c = I2C(self.bench)
-        self.driver = scd4x.Driver(self.i2c, sensor_config("scd4x", **config))
+class TestScd4x(DriverRig, WireFaults, unittest.TestCase):
+    DRIVER = "scd4x"
 
-    def setUp(self):
-        self.rig()
-
-    def check(self, *faults):
-        for fault, code in faults:
-            self.bench.world["fault"] = fault
-            self.assertEqual(self.outcome(), code)
-            self.good_again()
-
-
-class TestScd4x(OnTheBus, unittest.TestCase):
     def test_worked_example(self):
         # Section 3.5.2: 01F4 33, 6667 A2, 5EB9 3C are 500 ppm, 25 Cel, 37 %RH
         for word, crc in ((b"\x01\xf4", 0x33), (b"\x66\x67", 0xA2), (b"\x5e\xb9", 0x3C)):

@@ -5,27 +5,13 @@ import unittest
 
 from node.core import quality
 from node.drivers import veml7700
-from simulated_bus import I2C, Bench, bus, sensor_config
+from simulated_bus import DriverRig, bus
 from wire_faults import WireFaults
 
 
-class OnTheBus(WireFaults):
-    def rig(self, part=None, **config):
-        self.bench = Bench("veml7700", **(part or {}))
-        self.i2c = I2C(self.bench)
-        self.driver = veml7700.Driver(self.i2c, sensor_config("veml7700", **config))
+class TestVeml7700(DriverRig, WireFaults, unittest.TestCase):
+    DRIVER = "veml7700"
 
-    def setUp(self):
-        self.rig()
-
-    def check(self, *faults):
-        for fault, code in faults:
-            self.bench.world["fault"] = fault
-            self.assertEqual(self.outcome(), code)
-            self.good_again()
-
-
-class TestVeml7700(OnTheBus, unittest.TestCase):
     def test_resolution(self):
         # Document 84286 revision 1.7: 0.0042 lx per count at gain 2 and 800 ms, so 0.5376 at gain
         # 1/8 and 100 ms, 0.0672 at gain 1 and 100 ms
