@@ -11,7 +11,6 @@ import gc
 from micropython import const
 
 from node.hal import modules
-from node.tasks.report import largest_block
 
 _STAGES = (
     ("node.parts.basis", "make"),
@@ -27,6 +26,7 @@ _STAGES = (
 _CHECK = "node.parts.check"
 _ONLINE = "node.parts.online"
 _HANDS = "node.parts.hands"
+_FACTS = "node.parts.facts"
 _CHECK_BYTES = const(42000)  # code and data of a check for a release, and something for the rest
 
 
@@ -76,15 +76,10 @@ class Node:
         self.stop("update")
 
     def confirmed(self) -> None:
-        self.boot.confirm()
-        self.log.info("release %s confirmed" % self.boot.version)
-        self.reporter.event("update", {"s": "confirmed", "release": self.boot.digest})
-        self.reporter.state_changed()
+        modules.briefly(_FACTS, "confirmed", self)
 
     def gave_up(self, why: str) -> None:
-        self.log.error("release %s is not healthy: %s" % (self.boot.version, why))
-        self.boot.fail("unhealthy", "health", why)
-        self.supervisor.stop()
+        modules.briefly(_FACTS, "gave_up", self, why)
 
     # --- what is loaded for the occasion
 
@@ -166,54 +161,11 @@ class Node:
         return stamp
 
     def state(self) -> dict:
-        boot = self.boot
-        return {
-            "version": boot.version,
-            "slot": boot.slot,
-            "epoch": boot.release["epoch"],
-            "release": boot.digest,
-            "board": boot.device["board"],
-            "confirmed": not boot.trial,
-            "root": self.root_version,
-            "desired": self.desired,
-            "cert": self.cert_id,
-        }
-
-    def _chores(self) -> None:
-        """What becomes due while the node is connected."""
-        if 0 <= self.unproven_ms < self.ticks.uptime_ms():
-            self.unproven_ms = -1
-            self.inbox.put("desired", b"")
-        now_s = self.unix_s()
-        if self.renew_s is not None and now_s is not None and now_s >= self.renew_s:
-            self.inbox.put("certificate", b"")
+        return modules.briefly(_FACTS, "state", self)
 
     def heartbeat(self) -> dict:
-        self._chores()
-        blk = largest_block()
-        box = self.outbox
-        return {
-            "on": True,
-            "up": self.ticks.uptime_ms() // 1000,
-            "boot": self.boot_number,
-            "rst": self.boot.cause,
-            "heap": gc.mem_free(),
-            "blk": blk,
-            "rssi": self.station.rssi(),
-            "restarts": self.supervisor.restarts,
-            "mqtt": self.connection.counters,
-            "wifi": [self.radio.joins, self.radio.losses],
-            "q": box.depth,
-            "box": [box.taken, box.delivered, box.dropped],
-            "sensors": self.sense.errors,
-            "lost_log": self.log.dropped,
-        }
+        return modules.briefly(_FACTS, "heartbeat", self)
 
     def update_moved(self, state: str, digest: bytes, code: str = "") -> None:
-        if not digest:
-            return
-        body = {"s": state, "release": digest, "fetched": self.updater.fetched}
-        body["blobs"] = self.updater.blobs
-        if code:
-            body["code"] = code
-        self.reporter.event("update", body)
+        if digest:
+            modules.briefly(_FACTS, "update_moved", self, state, digest, code)

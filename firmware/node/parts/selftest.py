@@ -11,7 +11,7 @@ import os
 import time
 
 from node.core import quality
-from node.tasks.report import largest_block
+from node.parts.facts import largest_block
 
 _SCRATCH = "/data/scratch"
 _CLOCK_MS = 50

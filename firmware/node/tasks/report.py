@@ -7,14 +7,12 @@ only then, by the event's `done`.
 """
 
 import asyncio
-import gc
 
 from loader import cbor
 from micropython import const
 
 _QUEUE = const(16)
 _POLL_MS = const(500)
-_FINE = const(1024)
 _MAX_EVENT = const(1800)  # the Connection's window is 2 KiB
 
 
@@ -67,13 +65,21 @@ class Reporter:
     # --- source of the Connection
 
     def pull(self, link) -> None:
-        if not self._state_sent:
-            self._state_sent = link.publish("state", cbor.encode(self._state()), retain=True)
-            if not self._state_sent:
-                return
+        if not self._state_sent and not self._send_state(link):
+            return
         for event in self._events:
             if not event.sent and not self._send(link, event):
                 return
+
+    def _send_state(self, link) -> bool:
+        """Whether the state could be sent. What tells it is loaded for the occasion: so not in
+        vain, and if there is no memory for it the link is not to blame."""
+        try:
+            if link.room():
+                self._state_sent = link.publish("state", cbor.encode(self._state()), retain=True)
+        except MemoryError:
+            pass
+        return self._state_sent
 
     def acked(self, token: int) -> None:
         for event in self._events:
@@ -101,11 +107,16 @@ class Reporter:
             if connected and not self._was_connected:
                 next_ms = waited_ms  # say hello at once
             self._was_connected = connected
-            due = connected and waited_ms >= next_ms
-            if due and self._link.publish("status", cbor.encode(self._facts()), retain=True):
+            if connected and waited_ms >= next_ms and self._told():
                 next_ms = waited_ms + self.interval_ms
             await asyncio.sleep_ms(_POLL_MS)
             waited_ms += _POLL_MS
+
+    def _told(self) -> bool:
+        try:
+            return self._link.publish("status", cbor.encode(self._facts()), retain=True)
+        except MemoryError:
+            return False
 
     def forget_sent(self) -> None:
         """The session did not survive: what was sent and not acknowledged is sent again."""
@@ -122,19 +133,3 @@ def _encode(event) -> bytes:
         fields["b"] = {"cut": len(payload)}
         payload = cbor.encode(fields)
     return payload
-
-
-def largest_block() -> int:
-    """Bytes of heap in one piece, as near as a few attempts tell: what TLS needs is a piece."""
-    gc.collect()
-    size, found = gc.mem_free() // 2, 0
-    step = size
-    while step >= _FINE:
-        step //= 2
-        try:
-            bytearray(size)
-            found = size
-            size += step
-        except MemoryError:
-            size -= step
-    return found

@@ -45,6 +45,7 @@ class RadioWatch:
             self._memory = memory, self._uptime_ms() - joined_ms
             self.losses += 1
             self._log.warning("wifi: link lost")
+            await asyncio.sleep_ms(_POLL_MS)  # in which the connection lets go of its memory
 
 
 class ClockWatch:

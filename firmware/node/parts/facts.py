@@ -1,0 +1,90 @@
+"""What a node says of itself: loaded for each report, forgotten after it."""
+
+import gc
+
+_FINE = 1024
+
+
+def state(node) -> dict:
+    """The reported state, retained by the broker."""
+    boot = node.boot
+    return {
+        "version": boot.version,
+        "slot": boot.slot,
+        "epoch": boot.release["epoch"],
+        "release": boot.digest,
+        "board": boot.device["board"],
+        "confirmed": not boot.trial,
+        "root": node.root_version,
+        "desired": node.desired,
+        "cert": node.cert_id,
+    }
+
+
+def heartbeat(node) -> dict:
+    """The heartbeat's fields; what becomes due while the node is connected is set going too."""
+    _chores(node)
+    blk = largest_block()
+    box = node.outbox
+    return {
+        "on": True,
+        "up": node.ticks.uptime_ms() // 1000,
+        "boot": node.boot_number,
+        "rst": node.boot.cause,
+        "heap": gc.mem_free(),
+        "blk": blk,
+        "rssi": node.station.rssi(),
+        "restarts": node.supervisor.restarts,
+        "mqtt": node.connection.counters,
+        "wifi": [node.radio.joins, node.radio.losses],
+        "q": box.depth,
+        "box": [box.taken, box.delivered, box.dropped],
+        "sensors": node.sense.errors,
+        "lost_log": node.log.dropped,
+    }
+
+
+def _chores(node) -> None:
+    if 0 <= node.unproven_ms < node.ticks.uptime_ms():
+        node.unproven_ms = -1
+        node.inbox.put("desired", b"")
+    now_s = node.unix_s()
+    if node.renew_s is not None and now_s is not None and now_s >= node.renew_s:
+        node.inbox.put("certificate", b"")
+
+
+def update_moved(node, state: str, digest: bytes, code: str) -> None:
+    body = {"s": state, "release": digest, "fetched": node.updater.fetched}
+    body["blobs"] = node.updater.blobs
+    if code:
+        body["code"] = code
+    node.reporter.event("update", body)
+
+
+def confirmed(node) -> None:
+    node.boot.confirm()
+    node.log.info("release %s confirmed" % node.boot.version)
+    node.reporter.event("update", {"s": "confirmed", "release": node.boot.digest})
+    node.reporter.state_changed()
+
+
+def gave_up(node, why: str) -> None:
+    node.log.error("release %s is not healthy: %s" % (node.boot.version, why))
+    node.boot.fail("unhealthy", "health", why)
+    node.supervisor.stop()
+
+
+def largest_block() -> int:
+    """Bytes of heap in one piece, as near as a few attempts tell: what TLS needs is a piece."""
+    gc.collect()
+    size, found = gc.mem_free() // 2, 0
+    step = size
+    while step >= _FINE:
+        step //= 2
+        try:
+            bytearray(size)
+            found = size
+            size += step
+        except MemoryError:
+            size -= step
+    return found
