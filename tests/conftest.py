@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests import once
+
 ROOT = Path(__file__).resolve().parent.parent
+_ONCE = pytest.StashKey[once.Once]()
 
 
 # Files whose tests take longest go first, so that no worker is left with one of them at the end.
@@ -31,6 +34,19 @@ _SLOW = (
     "sim/",
     "host/",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_ONCE] = once.begin(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    once.end(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    item.config.stash[_ONCE].fresh_for(item)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
