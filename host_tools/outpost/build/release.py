@@ -178,7 +178,14 @@ def slot_files(product: Product, boards: list[Board], options: BuildOptions) -> 
 
 
 def _never_asked_for(product: Product, boards: list[Board]) -> frozenset[str]:
-    """Modules behind a switch of product.toml that is off; each would cost both slots a block."""
+    """Modules behind a switch of product.toml that is off; each would cost both slots a block.
+
+    Not `node.powered` of a battery product, although a device that has its identity never runs it:
+    until then node.main does, for node.parts.basis waits there for the station, and ends a
+    promotion that a power cut left with the certificate under its other name. What only it reaches
+    (nine modules, 12 KiB of a slot) is needed where that promotion was the first: the node then
+    stays in powered mode until its next reset.
+    """
     on_pins = any(not sensor.get("bus") for sensor in product.sensors)
     ota = any(part.name.startswith("ota_") for board in boards for part in board.partitions)
     smooth = _any_filter(product, "window", "median", "hampel", "rate")
