@@ -2,8 +2,8 @@
 needs it first: shrunk sources, compiled modules, RSA keys.
 
 Owns a folder that lives as long as the run. Invariants: an answer is kept under the whole of its
-question, so a changed source is another question; no two keys of one process are the same; the
-tests of the build and of signing themselves (`_OWN`) get everything made afresh.
+question, so a changed source is another question; no two keys of one process are the same; a
+test marked `afresh` gets nothing of it: those of shrinking, of signing, of reproducible builds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from outpost.build import shrink
 from outpost.signing.keys import SigningKey
 
 _FOLDER = "OUTPOST_TEST_RUN"  # by the environment, from the run to its workers
-_OWN = ("test_build", "test_budget", "test_signing")
 _PKCS8 = (
     serialization.Encoding.PEM,
     serialization.PrivateFormat.PKCS8,
@@ -99,11 +98,12 @@ class Once:
         return answered
 
     def fresh_for(self, item: pytest.Item) -> None:
-        self.sparing = not item.path.name.startswith(_OWN)
+        self.sparing = item.get_closest_marker("afresh") is None
 
 
 def begin(config: pytest.Config) -> Once:
     """In the run and in each of its workers: put the answers before the functions."""
+    config.addinivalue_line("markers", "afresh: takes nothing that the run has made before")
     if not hasattr(config, "workerinput"):
         os.environ[_FOLDER] = tempfile.mkdtemp(prefix="outpost-run-")
     once = Once(Path(os.environ[_FOLDER]))

@@ -29,6 +29,7 @@ def weather() -> signed_build.SignedBuild:
     return signed_build.weather()
 
 
+@pytest.mark.afresh
 def test_the_same_bytes_from_another_folder(
     tmp_path: Path, weather: signed_build.SignedBuild
 ) -> None:

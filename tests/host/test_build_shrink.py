@@ -2,8 +2,11 @@
 
 import ast
 
+import pytest
 from outpost.build import names
 from outpost.build.shrink import shrink, shrink_loader
+
+pytestmark = pytest.mark.afresh
 
 ROM = names.spare()
 

@@ -19,6 +19,8 @@ from outpost.signing.documents import Role
 from outpost.signing.keys import PublicKey
 from outpost.signing.repository import Plan, Repository
 
+pytestmark = pytest.mark.afresh
+
 CONTENT = {"node/main.mpy": b"M\x06main", "schema.cbor": b"\x80"}
 FIELDS: dict[str, Any] = {
     "product": "weather",
