@@ -1,4 +1,4 @@
-"""node.drivers.ina219: the worked example (SBOS448F table 3), range and faults."""
+"""node.drivers.ina219: the worked example (SBOS448G section 9.2.2.1), range and faults."""
 
 import unittest
 
@@ -12,7 +12,8 @@ class TestIna219(DriverRig, WireFaults, unittest.TestCase):
     DRIVER = "ina219"
 
     def test_worked_example(self):
-        # SBOS448F table 3: 2 mOhm, shunt 07D0h, bus 5D98h are 11.98 V, 10.0 A, 119.8 W
+        # SBOS448G section 9.2.2.1, table 8 (SBOS448F: table 3): with 2 mOhm, shunt 07D0h and bus
+        # 5D98h are 11.98 V, 10.0 A and 119.8 W
         out = [0, 0, 0]
         ina219.compensate(0x07D0, 0x5D98, 2, out)
         self.assertEqual(out, [11980, 1000000, 119800])
@@ -33,6 +34,20 @@ class TestIna219(DriverRig, WireFaults, unittest.TestCase):
         self.bench.read(self.driver)
         codes = bytes((0, quality.CLIPPED, quality.CLIPPED))
         self.assertEqual(bytes(self.driver.quality), codes)
+        self.good_again()
+        self.assertEqual(bytes(self.driver.quality), bytes(3))
+
+    def test_more_than_the_shunt_can_show(self):
+        # SBOS448G section 8.6.3.1, table 7: 320.00 mV and more are 7D00h, -320.00 and less 8300h
+        for current, shown, clipped in (
+            (3199900, 319990, False),
+            (3200000, 320000, True),
+            (9000000, 320000, True),
+            (-9000000, -320000, True),
+        ):
+            self.bench.world["current_ua"] = current
+            self.assertEqual(self.bench.read(self.driver)[1], shown)
+            self.assertEqual(self.driver.quality[1] == quality.CLIPPED, clipped)
 
     def test_stuck(self):
         self.check((bus.FAULT_STUCK, quality.TIMEOUT))

@@ -1,8 +1,9 @@
 """Texas Instruments INA219: bus voltage, current and power over I2C.
 
-Source: SBOS448G (December 2015): registers section 8.6, programming and worked example section 8.5
-(in SBOS448F: table 3). Current is computed from the shunt voltage here, so no calibration register
-can be lost when the part loses its power.
+Source: SBOS448G (December 2015): registers section 8.6, worked example section 9.2.2.1, table 8.
+Current is computed from the shunt voltage here (section 8.5.3), so no calibration register can be
+lost when the part loses its power. Without one the part computes nothing, and its overflow flag
+never rises: too much current is a shunt register at the end of its range (table 7).
 Options: "shunt_mohm" (100), "range" ("16V" | "32V").
 """
 
@@ -27,7 +28,7 @@ _SETUP_16V = const(0x1E63)
 _SETUP_32V = const(0x3E63)
 _READY_MS = const(18)
 _CONVERTED = const(2)  # CNVR in the bus voltage register
-_OVERFLOW = const(1)
+_FULL_SCALE = const(32000)  # 320 mV: from there on table 7 has 7D00h and 8300h
 
 
 def compensate(shunt: int, bus: int, shunt_mohm: int, out: "list[int]") -> None:
@@ -77,6 +78,7 @@ class Driver(Sensor):
         if not bus & _CONVERTED:
             raise NotReady
         self._asked = False
-        compensate(signed(self._word(_SHUNT), 16), bus, self._shunt_mohm, out)
-        code = quality.CLIPPED if bus & _OVERFLOW else quality.GOOD
+        shunt = signed(self._word(_SHUNT), 16)
+        compensate(shunt, bus, self._shunt_mohm, out)
+        code = quality.GOOD if abs(shunt) < _FULL_SCALE else quality.CLIPPED
         self.quality[1] = self.quality[2] = code

@@ -1,4 +1,8 @@
-"""Model of a Texas Instruments INA219. World: voltage_mv, current_ua. Config: shunt_mohm."""
+"""Model of a Texas Instruments INA219. World: voltage_mv, current_ua. Config: shunt_mohm.
+
+Not in it: the part's own current and power. Its calibration register is 0 and stays so, hence its
+overflow flag (SBOS448G section 8.6.3.2) is never set.
+"""
 
 from ..bus import FAULT_IMPLAUSIBLE, FAULT_STUCK
 from .registers import WordPart
@@ -28,7 +32,7 @@ class Part(WordPart):
             self._convert()
         if register == 2:
             done = 0 if self._ready_at is not None else 2
-            return self.registers.get(2, 0) & 0xFFFC | done | self.registers.get("overflow", 0)
+            return self.registers.get(2, 0) & 0xFFFC | done
         return self.registers.get(register, 0)
 
     def _convert(self):
@@ -36,7 +40,7 @@ class Part(WordPart):
         # uA * mOhm = nV; one count is 10 uV
         counts = self.world("current_ua", 50000) * shunt_mohm // 10000
         limit = 32000
-        over = self.fault == FAULT_IMPLAUSIBLE or not -limit <= counts <= limit
-        self.registers["overflow"] = 1 if over else 0
+        if self.fault == FAULT_IMPLAUSIBLE:
+            counts = 2 * limit
         self.registers[1] = max(-limit, min(limit, counts)) & 0xFFFF
         self.registers[2] = self.world("voltage_mv", 5000) // 4 << 3
