@@ -1,4 +1,4 @@
-"""node.drivers.lis3dh: examples (application note AN3308, table 8), ranges and faults."""
+"""node.drivers.lis3dh: examples (application note AN3308, section 4.2.3), ranges and faults."""
 
 import unittest
 
@@ -13,8 +13,8 @@ class TestLis3dh(DriverRig, WireFaults, unittest.TestCase):
     DRIVER = "lis3dh"
 
     def test_examples(self):
-        # AN3308 table 8, +-2 g, BLE 0: 350 mg is E0h 15h, -350 mg is 20h EAh. (Its 1 g, 00h 40h,
-        # is 1024 digits: the table rounds there; the data sheet's table 4 says 1 mg per digit.)
+        # AN3308 section 4.2.3, table 8, +-2 g, BLE 0: 350 mg is E0h 15h, -350 mg is 20h EAh. (Its
+        # 1 g, 00h 40h, is 1024 digits: the data sheet's table 4 says 1 mg per digit.)
         self.assertEqual(lis3dh.milli_g(0xE0, 0x15, 1), 350)
         self.assertEqual(lis3dh.milli_g(0x20, 0xEA, 1), -350)
         self.assertEqual(lis3dh.milli_g(0x00, 0x00, 1), 0)
@@ -36,6 +36,17 @@ class TestLis3dh(DriverRig, WireFaults, unittest.TestCase):
         self.driver.start()
         with self.assertRaises(NotReady):
             self.driver.read_into([0, 0, 0])
+
+    def test_what_is_not_settled_is_not_waited_for_too_shortly(self):
+        # Data sheet table 10: 7 / ODR to turn on in high-resolution mode
+        wait_ms = self.driver.start()
+        setup = self.bench.part.registers[0x20]
+        self.assertEqual(setup, 0x77)  # 400 Hz, so 17.5 ms
+        self.assertEqual(wait_ms, 18)
+        self.bench.now_ms += wait_ms
+        out = [0, 0, 0]
+        self.driver.read_into(out)
+        self.assertEqual(out[2], 9807)
 
     def test_stuck_and_clipped(self):
         self.check((bus.FAULT_STUCK, quality.TIMEOUT))
