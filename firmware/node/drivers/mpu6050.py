@@ -1,9 +1,10 @@
 """InvenSense MPU-6050: acceleration and rotation on three axes, die temperature, over I2C.
 
 Source: "MPU-6000 and MPU-6050 Register Map and Descriptions", RM-MPU-6000A-00 revision 4.2 (August
-2013): sensitivity sections 4.17 and 4.19, temperature section 4.18, power section 4.28; gyroscope
-start-up 30 ms in the product specification, PS-MPU-6000A-00 revision 3.4, section 6.1. Rotation
-is in 1/s: SenML registers no rad/s, and the radian has no dimension.
+2013): interrupts sections 4.15 and 4.16, sensitivity sections 4.17 and 4.19, temperature section
+4.18, power section 4.28; gyroscope start-up 30 ms in the product specification, PS-MPU-6000A-00
+revision 3.4, section 6.1. Rotation is in 1/s: SenML registers no rad/s, and the radian has no
+dimension.
 """
 
 from micropython import const
@@ -30,12 +31,13 @@ CHANNELS = (
 _WHO_AM_I = const(0x75)
 _MPU6050 = const(0x68)
 _PWR_MGMT_1 = const(0x6B)
+_INT_ENABLE = const(0x38)
 _INT_STATUS = const(0x3A)
 _ACCEL_CONFIG = const(0x1C)
 _DATA = const(0x3B)
 _AWAKE = const(0x01)  # clock from the X gyroscope, as section 4.28 recommends
 _SLEEP = const(0x40)
-_DATA_READY = const(0x01)
+_DATA_READY = const(0x01)  # in both: the status is that of an interrupt that is enabled
 _READY_MS = const(40)
 
 
@@ -75,6 +77,7 @@ class Driver(Sensor):
             self._known = True
         self._write_byte(_PWR_MGMT_1, _AWAKE)
         self._write_byte(_ACCEL_CONFIG, 0)
+        self._write_byte(_INT_ENABLE, _DATA_READY)
         self._read_byte(_INT_STATUS)  # reading clears it
         self._asked = True
         return _READY_MS

@@ -1,6 +1,7 @@
 """Model of an InvenSense MPU-6050.
 
-World: x_mg, y_mg, z_mg, rx_mdps, ry_mdps, rz_mdps, temperature_mc.
+World: x_mg, y_mg, z_mg, rx_mdps, ry_mdps, rz_mdps, temperature_mc. Data ready shows in INT_STATUS
+only where INT_ENABLE asks for it (RM-MPU-6000A-00 revision 4.2, sections 4.15 and 4.16).
 """
 
 from ..bus import FAULT_IMPLAUSIBLE, FAULT_STUCK
@@ -26,7 +27,7 @@ class Part(BytePart):
         if self._next_at is not None and self.now_ms() >= self._next_at and not stuck:
             self._next_at = self.now_ms() + 1
             self._sample()
-            self.registers[0x3A] |= 1
+            self.registers[0x3A] |= self.registers[0x38] & 1
 
     def read(self, size):
         out = BytePart.read(self, size)
