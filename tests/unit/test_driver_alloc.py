@@ -112,4 +112,6 @@ class TestNoAllocation(unittest.TestCase):
                 world = {"temperature_mc": celsius * 1000, "humidity_milli": humidity}
                 world["pressure_pa"], world["gas_ohm"] = pascal, ohm
                 cases += [("bme280", world), ("bme680", world)]
+        for light in (0, 900000, 5000000, 90000000):
+            cases.append(("veml7700", {"illuminance_mlx": light}))
         self.assertEqual(self.failures(cases), [])

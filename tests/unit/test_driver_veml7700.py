@@ -1,5 +1,6 @@
-"""node.drivers.veml7700: range and faults. No worked example is quoted: the resolution that
-document 84286 states, and the correction of document 84323 in floating point, at corner points."""
+"""node.drivers.veml7700: range and faults. No worked example is quoted: neither document could be
+read in full. Checked are the resolution that document 84286 states, and the correction of document
+84323 in floating point."""
 
 import unittest
 
@@ -13,17 +14,30 @@ class TestVeml7700(DriverRig, WireFaults, unittest.TestCase):
     DRIVER = "veml7700"
 
     def test_resolution(self):
-        # Document 84286 revision 1.7: 0.0042 lx per count at gain 2 and 800 ms, so 0.5376 at gain
-        # 1/8 and 100 ms, 0.0672 at gain 1 and 100 ms
-        self.assertEqual(veml7700.compensate(1000, False), 5376)
+        # Document 84286 revision 1.8: 0.0042 lx per count at gain 2 and 800 ms, so 0.5376 at gain
+        # 1/8 and 100 ms, 0.0672 at gain 1 and 100 ms (document 84323)
         self.assertEqual(veml7700.compensate(1000, True), 672)
+        self.assertEqual(veml7700.compensate(14880, True), 9999)
+        for raw in (0, 1, 9, 20):  # where there is next to nothing to correct
+            self.assertAlmostEqual(veml7700.compensate(raw, False), raw * 5.376, delta=1)
 
     def test_correction_against_floating_point(self):
         module = self.bench.module
-        for raw in (1861, 2000, 5000, 20000, 40000, 65534):
+        for raw in (0, 93, 500, 1860, 1861, 2000, 5000, 20000, 40000, 65534):
             exact = module.corrected(raw * 0.5376)
             got = veml7700.compensate(raw, False) / 10
-            self.assertLess(abs(got - exact) / exact, 0.0002)
+            self.assertAlmostEqual(got, exact, delta=0.15 + exact * 0.0002)
+        for raw in (14890, 14900, 40000, 65534):  # gain 1: from 1000 lx on
+            exact = module.corrected(raw * 0.0672, 1.0)
+            got = veml7700.compensate(raw, True) / 10
+            self.assertAlmostEqual(got, exact, delta=0.15 + exact * 0.0002)
+
+    def test_no_step_where_correction_begins(self):
+        last = 0
+        for raw in range(1800, 1930):
+            tenths = veml7700.compensate(raw, False)
+            self.assertLess(tenths - last if last else 0, 10)
+            last = tenths
 
     def test_over_the_range(self):
         for light in (0, 900, 54321, 999000, 5000000, 90000000):

@@ -1,12 +1,12 @@
 """Vishay VEML7700: ambient light over I2C, 0.03 lx to 140 klx.
 
-Source: "VEML7700", document 84286, revision 1.7 (November 2023): registers tables 1 to 6,
-resolution 0.0042 lx per count at gain 2 and 800 ms (older revisions said 0.0036; Vishay corrected
-it). Correction of the non-linearity: "Designing the VEML7700 Into an Application", document
-84323.
+Source: "VEML7700", document 84286, revision 1.8 (November 2024): registers, and 0.0042 lx per
+count at gain 2 and 800 ms (older revisions said 0.0036; Vishay corrected it). Correction of the
+non-linearity: "Designing the VEML7700 Into an Application", document 84323 (March 2025): at gain
+1/8 always, at gain 1 above 1000 lx.
 
-Measured at gain 1/8 and 100 ms, the range in which Vishay's correction is stated: 16 * 8 times the
-finest resolution, 0.5376 lx per count. "gain": 1 in the options trades range for 0.0672 lx.
+Measured at gain 1/8 and 100 ms: 16 * 8 times the finest resolution, 0.5376 lx per count. "gain": 1
+in the options trades range for 0.0672 lx.
 """
 
 from micropython import const
@@ -27,22 +27,22 @@ _ALS = const(4)
 _GAIN_EIGHTH = const(0x1000)  # ALS_GAIN 12:11 = 10; ALS_IT 9:6 = 0000: 100 ms
 _GAIN_ONE = const(0x0000)
 _SHUT_DOWN = const(1)
-_READY_MS = const(110)  # 2.5 ms to wake (section "power up"), then one integration, 5 % late
-_LINEAR = const(10000)  # tenths of a lux
+_READY_MS = const(110)  # 2.5 ms to wake, then one integration, 5 % late
+_LINEAR = const(10000)  # tenths of a lux, at gain 1
 
 
 def compensate(raw: int, gain_one: bool) -> int:
-    """Counts -> tenths of a lux, with the correction of document 84323 above 1000 lx."""
+    """Counts -> tenths of a lux, corrected as document 84323 says."""
     tenths = (raw * (672 if gain_one else 5376) + 500) // 1000
-    if tenths <= _LINEAR:
+    if gain_one and tenths <= _LINEAR:
         return tenths
-    # 6.0135e-13 x^4 - 9.3924e-9 x^3 + 8.1488e-5 x^2 + 1.0023 x, x in lux, by Horner's rule in
-    # integers: x is hundredths of a lux, and every step keeps nine digits or more.
-    lux_100 = tenths * 10
-    factor = 60135 * lux_100 // 10000  # 6.0135e-13 * x * 1e15
-    factor = (factor - 9392400) * lux_100 // 100000000  # (.. - 9.3924e-9) * x * 1e9
-    factor = (factor + 81488) * lux_100 // 100  # (.. + 8.1488e-5) * x * 1e9
-    return (factor + 1002300000) * tenths // 1000000000
+    # 6.0135e-13 x^4 - 9.3924e-9 x^3 + 8.1488e-5 x^2 + 1.0023 x, x in lux, by Horner's rule: with
+    # x / 32768 in 14 bits and coefficients in 11 behind the point no product has 30 bits.
+    x = (tenths + 10) // 20
+    more = ((43332 * x >> 14) - 20654) * x >> 14
+    more = (more + 5469) * x >> 11
+    curve = (tenths >> 8) * more + ((tenths & 255) * more >> 8) + 32 >> 6
+    return tenths + (tenths * 23 + 5000) // 10000 + curve
 
 
 class Driver(Sensor):

@@ -1,7 +1,7 @@
 """Model of a Vishay VEML7700. World: illuminance_mlx.
 
-Above 1000 lx the model answers with the counts whose corrected value (document 84323, evaluated in
-floating point) is the light there is.
+It answers with the counts whose corrected value (document 84323, evaluated in floating point: at
+gains below 1 always, otherwise above 1000 lx) is the light there is.
 """
 
 from ..bus import FAULT_IMPLAUSIBLE
@@ -11,8 +11,8 @@ _TIMES_MS = {0: 100, 1: 200, 2: 400, 3: 800, 8: 50, 12: 25}
 _GAINS = (1.0, 2.0, 0.125, 0.25)
 
 
-def corrected(lux):
-    if lux <= 1000.0:
+def corrected(lux, gain=0.125):
+    if gain >= 1.0 and lux <= 1000.0:
         return lux
     return 6.0135e-13 * lux**4 - 9.3924e-9 * lux**3 + 8.1488e-5 * lux**2 + 1.0023 * lux
 
@@ -40,14 +40,13 @@ class Part(WordPart):
         if self.fault == FAULT_IMPLAUSIBLE:
             return 0xFFFF
         setup = self.registers[0]
-        per_count = (
-            0.0042 * 2 / _GAINS[setup >> 11 & 3] * 800 / _TIMES_MS.get(setup >> 6 & 15, 100)
-        )
+        gain = _GAINS[setup >> 11 & 3]
+        per_count = 0.0042 * 2 / gain * 800 / _TIMES_MS.get(setup >> 6 & 15, 100)
         light = self.world("illuminance_mlx", 250000) / 1000.0
         low, high = 0, 0xFFFF
         while low < high:
             middle = (low + high) // 2
-            if corrected(middle * per_count) < light:
+            if corrected(middle * per_count, gain) < light:
                 low = middle + 1
             else:
                 high = middle
