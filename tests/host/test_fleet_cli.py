@@ -158,6 +158,6 @@ def test_serve_runs_until_it_is_told_to_stop(folder, mosquitto, outpost):
     assert status.json["result"]["url"] == address["url"]
     started = time.monotonic()
     os.kill(child.pid, signal.SIGTERM)
-    assert child.wait(10) == 0
-    assert time.monotonic() - started < 4
+    assert child.wait(60) == 0
+    assert time.monotonic() - started < 15
     assert child.stderr.read() == "stopped\n"

@@ -243,11 +243,11 @@ def test_cbor_that_contains_itself_is_refused():
 def test_cbor_that_unfolds_into_millions_of_items_is_refused_quickly():
     # Eight arrays, each ten references (tag 29) to the one before (tag 28).
     levels = ["d81c8100", *("d81c8a" + f"d81d{index:02x}" * 10 for index in range(7))]
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(PayloadError) as caught:
         payload.plain(bytes.fromhex("88" + "".join(levels)))
     assert caught.value.code == "cbor-limit"
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

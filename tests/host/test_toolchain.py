@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -274,10 +274,16 @@ def test_a_failing_pip_is_told_and_not_recorded(checkout: Path) -> None:
 
 
 def test_a_second_set_up_does_nothing_and_is_quick() -> None:
-    began = time.perf_counter()
+    began = _children_s()
     done = bootstrap(ROOT)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert time.perf_counter() - began < 1.0
+    assert _children_s() - began < 1.0
+
+
+def _children_s() -> float:
+    """Processor time of what this process has run: what else the machine does is not in it."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_the_lock_has_every_direct_dependency_and_names_no_host() -> None:

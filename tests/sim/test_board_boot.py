@@ -230,7 +230,7 @@ time.sleep(3600)
     board = boards("rpi_pico_w", program, time="fast")
     booted = board.wait_for("boot")
     board.wait_for("line:fed")
-    bitten = board.wait_for("watchdog", timeout=3)
+    bitten = board.wait_for("watchdog")
     assert 29_000 <= bitten.world_ms - booted.world_ms < 29_500
 
 
@@ -255,7 +255,7 @@ asyncio.run(main())
 print('done')
 """
     board = boards("rpi_pico_w", program, time="fast")
-    board.wait_for("line:done", timeout=5)
+    board.wait_for("line:done")
     assert [line for line in board.lines if line.split()[0] in ("slow", "fast")] == [
         "fast 3600",
         "slow 7200",

@@ -83,6 +83,6 @@ def test_ctrl_c_ends_with_a_report(sim):
     assert "mpremote connect socket://127.0.0.1:" in seen
     time.sleep(0.1)
     child.send_signal(signal.SIGINT)
-    out, _ = child.communicate(timeout=10)
+    out, _ = child.communicate(timeout=60)
     assert child.returncode == 0
     assert json.loads(out)["result"]["one"]["boots"] == {"power_on": 1}

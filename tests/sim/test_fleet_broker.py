@@ -294,8 +294,8 @@ def test_serve_stops_quickly_and_leaves_no_broker(tmp_path, ceremony, mosquitto)
     with FleetServer(folder, trust=ceremony.folder) as server:
         pid = server.broker.pid
         started = time.monotonic()
-    assert time.monotonic() - started < 2
-    assert wait_for(lambda: not _alive(pid), 1)
+    assert time.monotonic() - started < 10
+    assert wait_for(lambda: not _alive(pid), 5)
     assert not (folder / "running.json").exists()
 
 
