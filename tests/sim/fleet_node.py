@@ -43,7 +43,7 @@ def make_product(folder: Path, mode: str = "powered", **pace: int) -> Path:
     recipe = folder / "product.toml"
     text = recipe.read_text().replace('mode = "powered"', f'mode = "{mode}"')
     if mode == "battery":
-        text = text.replace("[outbox]", "[battery]\nconnect_every = 1\nawake_s = 60\n\n[outbox]")
+        text = text.replace("[outbox]", "[battery]\nconnect_every = 1\nawake_s = 240\n\n[outbox]")
     for key, value in {**_PACE, **pace}.items():
         text = re.sub(rf"(?m)^{key} = \d+", f"{key} = {value}", text)
     recipe.write_text(text)

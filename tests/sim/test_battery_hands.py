@@ -21,8 +21,8 @@ def test_a_sleeping_device_does_as_it_is_told(tmp_path: Path) -> None:
         secret = csr.private_of(lab.files()["/data/id/key.der"])
         document = ops_document("decommission", "end")
         sent = lab.server.service.send_signed(ID, "decommission", document)
-        assert lab.answer(sent.id, 90).ok
-        lab.until(lambda: lab.device.state == "decommissioned", "the receipt")
+        assert lab.answer(sent.id, 200).ok
+        lab.until(lambda: lab.device.state == "decommissioned", "the receipt", 90)
         lab.until(lambda: any("not provisioned" in line for line in lab.lines), "the blank device")
         lab.sim.stop()
         flash = lab.flash.read_bytes()
