@@ -1,4 +1,6 @@
-"""node.drivers.bme280 against the data sheet's worked example and the register-level model."""
+"""node.drivers.bme280 against the worked example of the BMP280's data sheet and the register-level
+model. The BME280's has no example, and humidity none at all: that is held against the formulas in
+floating point (section 8.1), from which the model finds its raw values."""
 
 import unittest
 
@@ -7,7 +9,8 @@ from node.drivers import bme280
 from node.drivers.sensor import NotReady
 from simulated_bus import I2C, Bench, bus, sensor_config
 
-# BMP280 data sheet BST-BMP280-DS001 revision 1.14, section 3.12, figure 5 (same formulas)
+# BMP280 data sheet BST-BMP280-DS001, section 3.12 (same formulas; its 100653.27 Pa are those of
+# 64 bits)
 EXAMPLE_T = (27504, 26435, -1000)
 EXAMPLE_P = (36477, -10685, 3024, 2855, 140, -7, 15500, -14600, 6000)
 EXAMPLE_RAW_T = 519888

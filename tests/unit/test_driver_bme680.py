@@ -1,5 +1,6 @@
 """node.drivers.bme680. The data sheet has no worked conversion: the integer formulas are held
-against its floating-point ones (section 3.3, in the model's file); gas_wait_x has one example."""
+against its floating-point ones (section 3.3, in the model's file); gas_wait_x has one
+example."""
 
 import unittest
 
@@ -59,7 +60,7 @@ class TestFormulas(unittest.TestCase):
                 self.assertAlmostEqual(reached, target, delta=4)
 
     def test_heater_wait_example(self):
-        # Section 3.2.1: 0x59 selects 100 ms
+        # Quick start (3.2.1; section not checked): 0x59 selects 100 ms
         self.assertEqual(bme680.heater_wait(100), 0x59)
         self.assertEqual(bme680.heater_wait(63), 63)
         self.assertEqual(bme680.heater_wait(4032), 0xFF)

@@ -2,8 +2,8 @@
 
 Source: BME280 data sheet BST-BME280-DS002, revision 1.6 (September 2018): registers section 5.3,
 trimming parameters table 16, compensation formulas section 4.2.3 (temperature, humidity) and 8.1
-(pressure), measurement time section 9.1. BMP280: BST-BMP280-DS001, the same but for
-humidity.
+(pressure), measurement time section 9.1. BMP280: BST-BMP280-DS001, revision 1.14 (May 2015), the
+same but for humidity.
 
 One forced measurement per reading, oversampling 1 (section 3.5.1 "weather monitoring"). A BMP280,
 often sold as a BME280, is told by its id: its humidity is then `wrong-part`, the rest is good.
@@ -154,7 +154,7 @@ class Driver(Sensor):
         if pressure == _SKIPPED or temperature == _SKIPPED:
             raise NotReady
         compensate(self._trim, temperature, data[6] << 8 | data[7], pressure, out)
-        # Operating range, table 1: -40..85 Cel, 300..1100 hPa
+        # Operating range: -40..85 Cel, 300..1100 hPa
         if not -4000 <= out[0] <= 8500 or not 30000 <= out[2] <= 110000:
             raise SensorError(quality.IMPLAUSIBLE)
         self.quality[1] = quality.GOOD if self._has_humidity else quality.WRONG_PART

@@ -1,10 +1,9 @@
 """Bosch BME680: temperature, humidity, pressure and gas resistance over I2C.
 
 Source: BME680 data sheet BST-BME680-DS001, revision 1.0 (July 2017): integer formulas sections
-3.3.1 (temperature), 3.3.2 (pressure), 3.3.3 (humidity), 3.3.5 (heater), 3.4.1 (gas, tables 16 and
-17); registers section 5.3; measurement time section 3.1 and Bosch's own driver (1963 us per
-conversion, 477 us per switch). Its only worked value is gas_wait_x 0x59 = 100 ms (section 3.2.1);
-conversions have none.
+3.3.1 (temperature), 3.3.2 (pressure), 3.3.3 (humidity), 3.3.5 (heater), 3.4.1 (gas); registers
+section 5.3; measurement time Bosch's own driver (1963 us per conversion, 477 us per switch). Its
+only worked value is gas_wait_x 0x59 = 100 ms; conversions have none.
 
 One forced measurement per reading, oversampling 1 (humidity), 2 (temperature), 4 (pressure), and
 one heater step: options "heater_c" (320) and "heater_ms" (150). A heater that has not come to its
@@ -55,7 +54,7 @@ _CONVERTING_MS = const(21)  # 7 conversions, 9 switches, 1 ms to wake
 _SKIPPED = const(0x80000)
 _MOST_OHM = const(0x3FFFFFFF)
 
-# Section 3.4.1, tables 16 and 17: constants by gas range. The first in two halves, the second by
+# Section 3.4.1: constants by gas range. The first in two halves, the second by
 # 32, because 30 bits and more are objects on the heap, and a reading must not allocate.
 _FULL = (32767, 65535)  # 2147483647
 _GAS_1 = {
@@ -86,7 +85,7 @@ _GAS_2 = (
 
 
 class Trim:
-    """The trimming parameters of one chip (section 3.3, tables 11 to 14, and 3.3.5)."""
+    """The trimming parameters of one chip (sections 3.3.1 to 3.3.3, and 3.3.5 with table 11)."""
 
     def __init__(self, low: "Any", high: "Any", heater: "Any") -> None:
         """`low` from 0x89 (25 bytes), `high` from 0xE1 (16), `heater` from 0x00 (5)."""
@@ -254,7 +253,7 @@ class Driver(Sensor):
         out[0] = celsius_hundredths(fine)
         out[1] = (humidity_thousandths(trim, data[8] << 8 | data[9], fine) + 5) // 10
         out[2] = pascal(trim, pressure, fine)
-        # Operating range, table 1: -40..85 Cel, 300..1100 hPa
+        # Operating range: -40..85 Cel, 300..1100 hPa
         if not -4000 <= out[0] <= 8500 or not 30000 <= out[2] <= 110000:
             raise SensorError(quality.IMPLAUSIBLE)
         self._ambient_c = out[0] // 100
