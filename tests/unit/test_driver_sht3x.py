@@ -1,5 +1,6 @@
-"""node.drivers.sht3x and sensirion. The data sheet's CRC example (section 4.12); it has no worked
-conversion: its formula (section 4.13) in floating point, computed here."""
+"""node.drivers.sht3x and sensirion. The CRC example of data sheet SHT3x-DIS version 7 (section
+4.12, table 20); it has no worked conversion: its formula (section 4.13) in floating point,
+computed here."""
 
 import unittest
 
@@ -12,7 +13,7 @@ from wire_faults import WireFaults
 
 class TestConversion(unittest.TestCase):
     def test_crc_example(self):
-        # SHT3x-DIS section 4.12: CRC(0xBEEF) = 0x92
+        # SHT3x-DIS version 7, section 4.12, table 20: CRC(0xBEEF) = 0x92
         self.assertEqual(crc8(b"\xbe\xef", 0x31, 0xFF), 0x92)
 
     def test_formulas(self):

@@ -1,5 +1,6 @@
-"""node.drivers.sht4x. Conversions by the data sheet's formula in floating point, computed here: it
-has no worked example."""
+"""node.drivers.sht4x. Data sheet SHT4x version 6.6 has no worked conversion: its formula (section
+4.6; section not checked) in floating point, computed here. Its CRC is the SHT3x's:
+test_driver_sht3x."""
 
 import unittest
 
@@ -12,7 +13,7 @@ from wire_faults import WireFaults
 
 class TestConversion(unittest.TestCase):
     def test_formulas(self):
-        # Section 4.6, in floating point; humidity is cropped
+        # In floating point; humidity is cropped
         for raw in (0, 1, 9362, 0x6666, 0x8000, 0xBEEF, 0xFFFE, 0xFFFF):
             celsius = -45 + 175 * raw / 65535
             humidity = max(0, min(100, -6 + 125 * raw / 65535))

@@ -1,9 +1,10 @@
 """Sensirion SCD40, SCD41: carbon dioxide, temperature and humidity over I2C.
 
-Source: data sheet SCD4x, version 1.4 (February 2023): commands table 9, periodic measurement and
-its worked example section 3.5, data ready status section 3.8.2, checksum section 3.11. The part
-measures by itself every 5 s from the first `start` on: stopping and starting it for each reading
-would cost its accuracy. Options: "low_power" (true: every 30 s, section 3.8.1).
+Source: data sheet SCD4x, version 1.5 (July 2023): commands section 3.4, table 9, periodic
+measurement and its worked example section 3.5.2, table 11, data ready status section 3.8.2,
+checksum section 3.11. The part measures by itself every 5 s from the first `start` on: stopping
+and starting it for each reading would cost its accuracy. Options: "low_power" (true: every 30 s,
+section 3.8.1).
 """
 
 from micropython import const
@@ -26,7 +27,7 @@ _READ = const(0xEC05)
 _DATA_READY = const(0xE4B8)
 _PERIOD_MS = const(5000)
 _PERIOD_LOW_POWER_MS = const(30000)
-_ANSWER_MS = const(1)
+_ANSWER_MS = const(1)  # table 9
 _NEW_DATA = const(0x07FF)  # section 3.8.2: none of the 11 low bits set means no data
 _CO2_MAX_PPM = const(40000)
 

@@ -1,8 +1,8 @@
 """Sensirion SHT30/SHT31/SHT35: temperature and humidity over I2C.
 
 Source: data sheet SHT3x-DIS, version 7 (December 2022): commands for single shots table 9 (section
-4.3), checksum section 4.12, conversion section 4.13, measurement duration table 4. The data sheet
-has no worked example of a conversion; it has one of the CRC. The part has no id to check.
+4.3), checksum section 4.12, conversion section 4.13, measurement duration tables 4 and 5. The data
+sheet has no worked example of a conversion; it has one of the CRC. The part has no id to check.
 
 One single shot of high repeatability per reading, without clock stretching: until it is done the
 part does not acknowledge a read (section 4.4).
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHANNELS = (("temperature", "Cel", -2), ("humidity", "%RH", -2))
 
 _SINGLE_HIGH = const(0x2400)  # high repeatability, clock stretching off
-_READY_MS = const(16)  # table 4: 15.5 ms at most
+_READY_MS = const(16)  # 15.5 ms at most below 2.4 V (table 5), else 15 (table 4)
 
 
 def celsius_hundredths(raw: int) -> int:

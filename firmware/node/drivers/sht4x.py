@@ -1,8 +1,8 @@
 """Sensirion SHT40/SHT41/SHT45: temperature and humidity over I2C.
 
-Source: data sheet SHT4x, version 6.6 (March 2024): commands section 4.5, checksum section 4.4,
-conversion section 4.6, measurement time table 5. No worked example of a conversion there; the CRC
-has one. The serial number (command 0x89) names no family, so there is no id to check.
+Source: data sheet SHT4x, version 6.6: checksum section 4.4, commands section 4.5, conversion
+section 4.6, measurement time 8.3 ms at most. No worked example of a conversion there; the CRC has
+one. The serial number (command 0x89) names no family, so there is no id to check.
 
 One measurement of high precision per reading; until it is done the part does not acknowledge a
 read. Humidity may come out a little below 0 or above 100 %RH and is cropped, as section 4.6 says.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHANNELS = (("temperature", "Cel", -2), ("humidity", "%RH", -2))
 
 _MEASURE_HIGH = b"\xfd"
-_READY_MS = const(9)  # table 5: 8.3 ms at most
+_READY_MS = const(9)  # 8.3 ms at most
 
 
 def celsius_hundredths(raw: int) -> int:

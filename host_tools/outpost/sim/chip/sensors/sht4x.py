@@ -1,6 +1,6 @@
 """Model of a Sensirion SHT4x (data sheet version 6.6): measurements, serial number, reset.
 
-World: temperature_mc (milli Cel), humidity_milli (milli %RH). Durations of table 5.
+World: temperature_mc (milli Cel), humidity_milli (milli %RH). Durations as in it.
 """
 
 from ..bus import FAULT_IMPLAUSIBLE, Nak
