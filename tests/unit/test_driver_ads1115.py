@@ -1,4 +1,4 @@
-"""node.drivers.ads1115: output codes (SBAS444D table 4, section 9.5.4), inputs and faults."""
+"""node.drivers.ads1115: output codes (SBAS444E section 7.5.4, table 7-3), inputs and faults."""
 
 import unittest
 
@@ -13,11 +13,21 @@ class TestAds1115(DriverRig, WireFaults, unittest.TestCase):
     DRIVER = "ads1115"
 
     def test_output_codes(self):
-        # SBAS444D table 4: +FS(2^15-1)/2^15 is 7FFFh, FS/2^15 is 0001h, -FS is 8000h
+        # SBAS444E table 7-3: +FS(2^15-1)/2^15 is 7FFFh, FS/2^15 is 0001h, -FS is 8000h
         self.assertEqual(ads1115.compensate(0x7FFF, 2048), 20479)
         self.assertEqual(ads1115.compensate(0x7FFF, 6144), 61438)
         self.assertEqual(ads1115.compensate(-0x8000, 2048), -20480)
-        self.assertEqual(ads1115.compensate(16, 2048), 10)  # 62.5 uV per code, table 3
+        # Table 7-1, by the codes that make whole tenths of a millivolt
+        for range_mv, codes, tenths in (
+            (6144, 8, 15),  # 187.5 uV per code
+            (4096, 4, 5),  # 125 uV
+            (2048, 8, 5),  # 62.5 uV
+            (1024, 16, 5),  # 31.25 uV
+            (512, 32, 5),  # 15.625 uV
+            (256, 64, 5),  # 7.8125 uV
+        ):
+            self.assertEqual(ads1115.compensate(codes, range_mv), tenths)
+            self.assertEqual(ads1115.compensate(-codes, range_mv), -tenths)
 
     def test_four_inputs_in_turn(self):
         for at, volts in enumerate((1000000, -250, 3999000, 2048000)):

@@ -1,7 +1,7 @@
 """Texas Instruments ADS1115: four single-ended voltages over I2C.
 
-Source: SBAS444D (January 2018): config register table 8, full-scale ranges table 3, output codes
-table 4 (section 9.5.4), data rates section 9.4.3. One channel per start, in turn, so a reading
+Source: SBAS444E (December 2024): config register section 8.1.3, full-scale ranges section 7.3.3,
+table 7-1, output codes section 7.5.4, table 7-3. One channel per start, in turn, so a reading
 takes four conversions of 8.8 ms at 128 SPS (10 % slow at worst). Options: "range_mv" (6144, 4096,
 2048, 1024, 512, 256), "inputs" (list of 0..3).
 """
@@ -39,7 +39,7 @@ def _inputs(config: "SensorConfig") -> "list[int]":
 
 
 def compensate(raw: int, range_mv: int) -> int:
-    """A code of table 4 -> tenths of a millivolt: full scale is 32768 codes."""
+    """A code of table 7-3 -> tenths of a millivolt: full scale is 32768 codes."""
     return raw * (range_mv * 5) + 8192 >> 14  # within 30 bits
 
 
