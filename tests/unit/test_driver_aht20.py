@@ -1,10 +1,11 @@
-"""node.drivers.aht20. The manual has no worked example: values by its formulas, in floats."""
+"""node.drivers.aht20. The manual has no worked example: values by its formulas, in floats, and the
+CRC of an answer that was read from a part."""
 
 import unittest
 
 from node.core import quality
 from node.drivers import aht20
-from node.drivers.sensor import NotReady
+from node.drivers.sensor import NotReady, crc8
 from simulated_bus import I2C, Bench, bus, sensor_config
 from wire_faults import WireFaults
 
@@ -17,6 +18,13 @@ class TestConversion(unittest.TestCase):
             humidity = raw / 1048576 * 100
             self.assertAlmostEqual(aht20.celsius_hundredths(raw), celsius * 100, delta=0.51)
             self.assertAlmostEqual(aht20.humidity_hundredths(raw), humidity * 100, delta=0.51)
+
+    def test_an_answer_of_a_part(self):
+        # 28 38 154 118 66 231, CRC 118: published with the aht20 library of elixir-sensors
+        answer = bytes((28, 38, 154, 118, 66, 231))
+        self.assertEqual(crc8(answer, 0x31, 0xFF), 118)
+        self.assertEqual(aht20.humidity_hundredths(0x269A7), 1508)
+        self.assertEqual(aht20.celsius_hundredths(0x642E7), 2827)
 
     def test_within_a_small_int_of_a_32_bit_vm(self):
         self.assertLess(0xFFFFF * 625 + 32768, 1 << 30)

@@ -1,7 +1,9 @@
-"""node.drivers.pms5003 against the model. The manual has no worked frame: those here are built by
-appendix I, the checksums of the commands are those of appendix II."""
+"""node.drivers.pms5003 against the model. The manual has no worked frame: those here are built as
+its appendices on the transport protocol say (their numbers not checked), one was sent by a
+part."""
 
 import unittest
+from binascii import unhexlify
 from struct import pack
 
 from node.core import quality
@@ -65,12 +67,18 @@ def read(data):
 
 
 class TestFrames(unittest.TestCase):
-    def test_commands_are_those_of_appendix_2(self):
+    def test_checksums_of_the_commands(self):
         for command in (pms5003.PASSIVE, pms5003.READ):
             self.assertEqual(sum(command[:5]), command[5] << 8 | command[6])
 
     def test_a_frame(self):
         self.assertEqual(read(frame(7, 8, 9)), [7, 8, 9])
+
+    def test_a_frame_of_a_part(self):
+        # Published with the tests of PyPMS; its reading there is 5, 13 and 22 as well
+        head = "424d001c0005000d00160005000d0016"
+        sent = unhexlify(head + "02fd00fc001d000f00060006970003c5")
+        self.assertEqual(read(sent), [5, 13, 22])
 
     def test_behind_noise_and_half_a_frame(self):
         good = frame(7, 8, 9)

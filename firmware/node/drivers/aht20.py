@@ -1,8 +1,9 @@
 """ASAIR AHT20 (and AHT21, AHT25): temperature and humidity over I2C.
 
-Source: AHT20 product manual, version A1 (May 2020): commands and reading section 5.3 and 5.4,
-status byte table 10, conversion section 6. The manual has no worked example. The CRC is the one of
-section 5.4: polynomial 0x31, start 0xFF, over status and data. The part has no id to check.
+Source: AHT20 product manual, version 1.1 (April 2020): commands and status byte section 5.3,
+reading section 5.4, conversion sections 6.1 and 6.2. Humidity and temperature have 20 bits each,
+as version 1.0 draws them and section 6 computes. The manual has no worked example. The CRC is the
+one of section 5.4: polynomial 0x31, start 0xFF, over status and data. The part has no id to check.
 
 A part that says it is not calibrated (status bit 3) is initialised once and then waited for.
 """
@@ -75,7 +76,7 @@ class Driver(Sensor):
             raise SensorError(quality.CRC)
         self._asked = False
         celsius = celsius_hundredths((data[3] & 15) << 16 | data[4] << 8 | data[5])
-        if not -4000 <= celsius <= 8500:  # operating range, table 2
+        if not -4000 <= celsius <= 8500:  # operating range
             raise SensorError(quality.IMPLAUSIBLE)
         out[0] = celsius
         out[1] = humidity_hundredths(data[1] << 12 | data[2] << 4 | data[3] >> 4)

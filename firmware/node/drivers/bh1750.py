@@ -1,8 +1,8 @@
 """Rohm BH1750FVI: illuminance over I2C.
 
-Source: BH1750FVI technical note, Rev. D (November 2011): instruction set architecture and the two
-worked examples of "Measurement sequence example" (H-resolution 0x8390 -> 28067 lx, L-resolution
-0x0110 -> 227 lx), measurement time "Electrical characteristics" (H-resolution: 180 ms at most).
+Source: BH1750FVI technical note, Rev. D (November 2011), which numbers no sections: "Instruction
+set architecture", the worked example of "Measurement sequence example" (0x8390 -> 28067 lx),
+measurement time "Electrical characteristics" (H-resolution: 180 ms at most).
 
 One single measurement per reading. The part has no id, no CRC and no ready flag: the data register
 is cleared at start (the reset instruction), so an old value cannot come again, but a part that

@@ -1,6 +1,6 @@
 """Maxim DS18B20: temperature, one or several probes on one wire.
 
-Source: data sheet 19-7487, revision 6 (July 2018): scratchpad figure 9, temperature/data table 1,
+Source: data sheet 19-7487, revision 6 (July 2019): scratchpad figure 9, temperature/data table 1,
 configuration register figure 10, CRC section "CRC generation"; ROM search: application note 187.
 
 Options, one of:

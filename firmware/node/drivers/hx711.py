@@ -2,8 +2,8 @@
 
 Source: HX711 data sheet ("24-Bit Analog-to-Digital Converter for Weigh Scales", no revision):
 serial interface and table 3 (25, 26, 27 clocks: channel A gain 128, B gain 32, A gain 64), output
-range "Output data rate and format", settling time table 2 and "Reset and power-down". It has no
-worked example, no id and no checksum.
+range "Output data rate and format", "Output settling time" among the electrical characteristics,
+"Reset and power-down". It has no worked example, no id and no checksum.
 
 product.toml: no `bus`; `pin` is DOUT; options "clock" (the pin PD_SCK is on), "gain" (128, 64, or
 32: channel B), and for a scale "zero" (counts of the empty scale) and "counts_per_kg"; without

@@ -1,8 +1,8 @@
 """Plantower PMS5003: particles in air, over UART at 9600 baud.
 
-Source: PMS5003 series data manual, version 2.3 (June 2016): frame and checksum appendix I, host
-commands appendix II, range and warm-up table 1 and "Circuit attentions" 5. The manual has no
-worked frame.
+Source: PMS5003 series data manual, version 2.3 (June 2016): frame, checksum and host commands in
+the appendices on the transport protocol, range "Technical index", warm-up "Circuit attentions" 4.
+The manual has no worked frame.
 
 The part is put in passive mode and asked for a frame at each reading; one that ignores the command
 and keeps sending by itself is understood just as well. What is reported is the concentration
@@ -28,7 +28,7 @@ CHANNELS = (("pm1", "ug/m3", 0), ("pm2_5", "ug/m3", 0), ("pm10", "ug/m3", 0))
 _HEAD = b"\x42\x4d\x00\x1c"  # start characters, frame length 2 * 13 + 2
 _FRAME = const(32)
 _PM1 = const(10)  # data 4, the first "under atmospheric environment"
-_MOST = const(1000)  # table 1: maximum range
+_MOST = const(1000)  # "Technical index": maximum range
 PASSIVE = b"\x42\x4d\xe1\x00\x00\x01\x70"
 READ = b"\x42\x4d\xe2\x00\x00\x01\x71"
 _READY_MS = const(60)  # 32 bytes at 9600 baud take 33.3 ms, the answer to PASSIVE 8.3 ms

@@ -1,4 +1,4 @@
-"""Model of an ASAIR AHT20 (product manual version A1).
+"""Model of an ASAIR AHT20 (product manual version 1.1).
 
 World: temperature_mc (milli Cel), humidity_milli (milli %RH). `uncalibrated` in the description:
 it wants the initialisation first.
