@@ -8,6 +8,7 @@ Virtual time is modelled, so the figures are the same on every machine; only `re
 
 from __future__ import annotations
 
+import resource
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from tests.month_kit import Field
 
 _BOARD = "esp32_generic"
 _LIMIT_S = 1800.0
+_QUICK_S = 180.0
 _DAY_S = 86400
 _AGREE = 0.05
 
@@ -61,16 +63,16 @@ class Month:
         return self.board.meter.average_ua / self.predicted.average_ua - 1
 
 
-def play(field: Field, scenario: Scenario) -> Month:
+def play(field: Field, scenario: Scenario, name: str = _BOARD) -> Month:
     """Provision a board in `field` and play the scenario to its end."""
-    flash, device = field.provisioned(_BOARD)
+    flash, device = field.provisioned(name)
     began = time.monotonic()
-    board, taken = field.run(_BOARD, flash, scenario, _LIMIT_S)
+    board, taken = field.run(name, flash, scenario, _LIMIT_S)
     real_s = time.monotonic() - began
     flow = _settled_flow(field)
     accounts = settle(board, taken, flow.received)
     product = load_product(field.product)
-    predicted = predict(product.tables, load_board(_BOARD), scenario, sensing_of(product))
+    predicted = predict(product.tables, load_board(name), scenario, sensing_of(product))
     return Month(board, predicted, accounts, flow.duplicates, real_s)
 
 
@@ -88,7 +90,14 @@ def _settled_flow(field: Field) -> Any:
 def measure(arguments: list[str]) -> list[dict[str, Any]]:
     days = float(arguments[0]) if arguments else 30.0
     with tempfile.TemporaryDirectory(prefix="month-") as folder, Field(Path(folder)) as field:
-        return rows(play(field, nights(days)))
+        found = rows(play(field, nights(days)))
+    return [*found, _row("processor time, with build and set-up", "this machine", _used_s(), "s")]
+
+
+def _used_s() -> float:
+    """Processor time of this process and of all that it has run: boards, broker, compiler."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def rows(month: Month) -> list[dict[str, Any]]:
@@ -108,7 +117,8 @@ def rows(month: Month) -> list[dict[str, Any]]:
     found.append(_row("duplicates", "fleet", month.duplicates, ""))
     boots = len(month.board.resets)
     found.append(_row("boots in real time", "this machine", 1000 * month.real_s / boots, "ms"))
-    found.append({**_row("real time", "this machine", month.real_s, "s"), "target": "< 180"})
+    real = _row("real time", "this machine", month.real_s, "s")
+    found.append({**real, "target": f"< {_QUICK_S:g}", "met": month.real_s < _QUICK_S})
     return found
 
 

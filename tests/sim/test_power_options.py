@@ -1,6 +1,7 @@
 """A slower clock and a switched supply on a board in the field: the meter agrees with
 `outpost power`, and both say that it was worth it."""
 
+import shutil
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -51,3 +52,19 @@ def test_the_clock_is_slow_while_it_samples_and_the_supply_on(half_a_day):
     assert wakes * sampling <= slow < wakes * (sampling + 100)  # no handshake: 1.8 s each
     assert wakes * sampling <= meter.time_ms["rail_0"] < wakes * (sampling + 20)
     assert meter.charge_uams["rail_0"] == 5000 * meter.time_ms["rail_0"]
+
+
+def test_where_each_sleep_ends_at_the_default_clock(tmp_path):
+    """RP2: light sleep brings the clocks up as a reset does, so each wake sets its own again."""
+    product = tmp_path / "product"
+    shutil.copytree(PRODUCT, product)
+    text = (product / "product.toml").read_text()
+    text = text.replace("sample_s = 1800", "sample_s = 300")
+    (product / "product.toml").write_text(text.replace("target_days = 1000", "target_days = 0"))
+    with Field(tmp_path, product=product) as field:
+        found = play(field, Scenario(days=0.02), "rpi_pico_w")
+    wakes = found.accounts.taken
+    assert wakes >= 5
+    assert found.board.resets == ["power_on"]
+    slow = found.board.meter.time_ms["active_slow"]
+    assert wakes * 3180 <= slow < wakes * 3400
