@@ -15,9 +15,9 @@ from outpost.paths import project_root, tool_path
 
 from tests.host import signed_build
 
-# Measured: 470 names, 5475 bytes of text; a whole node at idle, docs/decisions/smaller-bytecode.md.
-MAX_NAMES = 490
-MAX_TEXT_BYTES = 5700
+# Measured: 491 names, 5654 bytes of text; of a whole node: docs/decisions/smaller-bytecode.md.
+MAX_NAMES = 515
+MAX_TEXT_BYTES = 5900
 TABLES = 620
 
 # Not loaded between the start and idle. A new module counts unless it is written here.

@@ -17,36 +17,39 @@ from outpost.build.edits import Edit, apply, lines_of, replace_node
 _INTERNED_BYTES = 10
 
 # Loaded for an occasion in powered mode (`node/hal/modules.py`), or for the start (the loader's).
-# To be missing here costs a few names; to be here without being on loan, nothing worth mention.
+# To be missing here costs a few names. What a wipe loads is missing (parts/farewell, core/csr and
+# core/p256, the loader's trust): it needs its memory in pieces that a heap hardly has by then.
 ON_LOAN = (
     "loader/choose",
     "loader/slots",
-    "loader/trust",
-    "node/parts/",
+    "node/parts/basis",
+    "node/parts/begin",
+    "node/parts/check",
+    "node/parts/online",
+    "node/parts/papers",
+    "node/parts/probes",
+    "node/parts/senses",
+    "node/parts/settings",
+    "node/parts/wire",
     "node/hal/board",
     "node/hal/tls_context",
     "node/hal/tls_codes",
     "node/core/certificate",
     "node/core/check",
-    "node/core/command",
     "node/core/conditions",
     "node/core/config",
-    "node/core/csr",
     "node/core/desired",
     "node/core/errand",
     "node/core/fetch",
     "node/core/filetable",
     "node/core/http",
     "node/core/mqtt/inbound",
-    "node/core/p256",
     "node/core/url",
     "node/core/update",
     "node/core/wifi",
-    "node/tasks/command",
     "node/tasks/download",
     "node/tasks/health",
     "node/tasks/identity",
-    "node/tasks/remote",
     "node/tasks/stations",
 )
 
