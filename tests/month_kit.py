@@ -102,6 +102,11 @@ class Field:
             board, flash, wiring=wiring, heap=400_000, scenario=scenario, time="modelled",
             on_line=heard,
         )  # fmt: skip
+        self.run_board(sim, limit_s)
+        return sim, taken
+
+    def run_board(self, sim: SimBoard, limit_s: float) -> None:
+        """Start a board, let its scenario come to its end, stop it."""
         self.boards.append(sim)
         sim.start()
         deadline = time.monotonic() + limit_s
@@ -111,4 +116,3 @@ class Field:
         sim.stop()
         if not ended:
             raise TimeoutError(f"not over in {limit_s} s: {list(sim.lines)[-10:]}")
-        return sim, taken

@@ -129,6 +129,25 @@ except OSError as e: print('errno', e.errno)
     assert "free True" in board.lines
 
 
+@pytest.mark.parametrize(("name", "least"), [("rpi_pico_w", 48_000), ("esp32_generic", 0)])
+def test_a_handshake_driven_by_writes_tells_what_it_holds(boards, server, name, least):
+    """On a Pico W 5 kB more than a connection does (45,500 B here), for as long as it lasts."""
+    program = (
+        server()
+        + JOIN
+        + """
+s = socket.socket(); s.connect(('127.0.0.1', PORT)); s.setblocking(False)
+x = c.wrap_socket(s, server_hostname='localhost', do_handshake_on_connect=False)
+while not x.write(b'hello'): pass
+print('end')
+"""
+    )
+    board = boards(name, program, time="fast")
+    board.wait_for("line:end")
+    (told,) = [int(event.detail) for event in board.events if event.name == "handshake"]
+    assert told > least * board.vm.heap_scale
+
+
 def test_a_cold_clock_refuses_a_certificate_of_today_but_not_a_backdated_one(boards, server):
     attempt = """
 try: print('ok', connect(c) is not None)

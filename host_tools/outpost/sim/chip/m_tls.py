@@ -6,6 +6,8 @@ Ports without PEM refuse it.  Validity dates are checked against the chip's cloc
 board is years in the past, and not against the host's.
 """
 
+import gc
+
 from tls import *  # noqa: F403
 from tls import SSLContext as _HostContext
 
@@ -60,21 +62,24 @@ class SSLContext:
     ):
         if shared.S.fast == clock.MODELLED:
             clock.skip(power.work(power.board.get("handshake_ms", 0)))
-        extra = None
         if power.board["quirks"]["tls_in_gc_heap"]:
             sock.ballast = _claim()
-            extra = _claim_handshake() if do_handshake_on_connect else None
-        wrapped = self._host.wrap_socket(
+        return self._host.wrap_socket(
             sock,
             server_side=server_side,
             do_handshake_on_connect=do_handshake_on_connect,
             server_hostname=server_hostname,
         )
-        del extra
-        return wrapped
 
     def _check_dates(self, certificate, depth):
-        """ValueError from in here passes through the C code to whoever reads or writes."""
+        """ValueError from in here passes through the C code to whoever reads or writes.
+
+        Called in the middle of the handshake, when it holds the most memory.
+        """
+        extra = _claim_handshake() if power.board["quirks"]["tls_in_gc_heap"] else None
+        if not depth:
+            shared.tell("handshake %d" % (gc.mem_alloc() - shared.own_heap))
+        del extra
         if self._host.verify_mode != CERT_NONE:  # noqa: F405
             now = clock.rtc_ms() // 1000
             not_before, not_after = der.validity(certificate)
