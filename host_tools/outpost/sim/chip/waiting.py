@@ -13,6 +13,7 @@ from . import clock, libc, shared
 
 GRACE_MS = 1
 _ANSWER_MS = 50
+_MORE_MS = 15  # in modelled time, for what may follow when every answer has come
 _SMALL_MS = 20  # virtual, in modelled time: what several small waits may share one grace for
 SLICE_MS = 250  # pins and radio conditions set by the runner are seen at least this often
 IN, OUT, ERR, HUP = 1, 4, 8, 16
@@ -43,7 +44,8 @@ def closed():
 
 
 def _answering():
-    return _host.ticks_diff(_host.ticks_ms(), _moved_at) < _ANSWER_MS
+    owed = _awaited or shared.S.fast != clock.MODELLED
+    return _host.ticks_diff(_host.ticks_ms(), _moved_at) < (_ANSWER_MS if owed else _MORE_MS)
 
 
 def grace_ms():
