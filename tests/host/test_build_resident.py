@@ -15,9 +15,9 @@ from outpost.paths import project_root, tool_path
 
 from tests.host import signed_build
 
-# Measured: 491 names, 5654 bytes of text; of a whole node: docs/decisions/smaller-bytecode.md.
-MAX_NAMES = 515
-MAX_TEXT_BYTES = 5900
+# Measured: 529 names, 5942 bytes of text; a whole node: docs/decisions/smaller-bytecode.md.
+MAX_NAMES = 550
+MAX_TEXT_BYTES = 6200
 TABLES = 620
 
 # Not loaded between the start and idle. A new module counts unless it is written here.

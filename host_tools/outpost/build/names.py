@@ -36,13 +36,6 @@ def spare() -> tuple[str, ...]:
     return tuple(dict.fromkeys(table().values()))
 
 
-@cache
-def texts() -> frozenset[str]:
-    """Words of the firmware's strings that are in the ROM as well."""
-    words: str = tomllib.loads(_TABLE.read_text())["rom"]["texts"]
-    return frozenset(words.split())
-
-
 def usable(
     trees: dict[str, ast.Module], kept: frozenset[str], pairs: dict[str, str] | None = None
 ) -> dict[str, str]:

@@ -6,8 +6,7 @@ of other modules are put in place (`outpost.build.inline`), public names become 
 interpreter has in its ROM (`outpost.build.names`). So do private names, each module for itself:
 `_storage` here and `_handlers` there may both become `acosh`; and the names of parameters that no
 call gives by keyword. What only a type checker or the compiler reads goes as well (`if
-TYPE_CHECKING`, the import of `const`). Short texts of modules on loan are made when they are
-wanted (`outpost.build.strings`).
+TYPE_CHECKING`, the import of `const`).
 
 Invariants: the result has the same lines, so a traceback still names the right one. A module's
 names depend on that module and on the set of names that others rely on, so that a change in one
@@ -24,7 +23,6 @@ from outpost.build import kin, names
 from outpost.build.edits import Edit, apply, lines_of, words_of_strings
 from outpost.build.inline import inline
 from outpost.build.prune import prune
-from outpost.build.strings import loosened
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _GUARD = "TYPE_CHECKING"
@@ -80,7 +78,7 @@ def _renamed(
     }
     trees = _parsed(done)
     private = _Private.of(trees, kept if pairs is not None else frozenset())
-    return loosened({path: private.applied(done[path], trees[path]) for path in sources})
+    return {path: private.applied(done[path], trees[path]) for path in sources}
 
 
 def _parsed(sources: dict[str, str]) -> dict[str, ast.Module]:
