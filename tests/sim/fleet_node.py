@@ -173,9 +173,9 @@ class Lab:
             if found:
                 return found
             time.sleep(0.1)
-        raise AssertionError(
-            f"{what} did not come; the board said:\n" + "\n".join(self.lines[-40:])
-        )
+        boots = self.sim.resets[-8:] if self.sim else []
+        said = "\n".join(self.lines[-40:])
+        raise AssertionError(f"{what} did not come; boots {boots}; the board said:\n{said}")
 
     def command(self, verb: str, timeout_s: float = 40, **args: Any) -> Command:
         """Send a command and wait for its answer."""

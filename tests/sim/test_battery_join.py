@@ -85,8 +85,7 @@ def test_an_address_of_its_own_shortens_every_wake(stays):
     radio, dhcp, static = board.chip.radio, found["dhcp"], found["static"]
     assert (dhcp.wakes, dhcp.joins) == (static.wakes, static.joins)
     saved_ms = radio.join_ms * 2 // 3 - radio.join_static_ms * 2 // 3
-    for shorter_ms in (
-        dhcp.connecting_ms - static.connecting_ms,
-        dhcp.awake_ms - static.awake_ms,
-    ):
-        assert abs(shorter_ms / dhcp.joins - saved_ms) <= _STEP_MS
+    shorter_ms = (dhcp.connecting_ms - static.connecting_ms) / dhcp.joins
+    assert abs(shorter_ms - saved_ms) <= _STEP_MS
+    # The wake as a whole also holds what real answers took, which differs by a busy machine.
+    assert (dhcp.awake_ms - static.awake_ms) / dhcp.joins > saved_ms / 2
