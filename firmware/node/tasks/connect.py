@@ -63,6 +63,7 @@ class Connection:
         self._handlers: dict = {}
         self._asked = False
         self.oversized = 0
+        self.hearing = True  # False: what the broker sends from now on stays unread, before a stop
         self._forget = getattr(ports, "forget", None)  # frees a module that rests, by its name
         self._sources: list = []
         self._received = bytearray(_RECEIVE_BYTES)
@@ -276,7 +277,7 @@ class Connection:
         moved = session.more
         if moved:
             self._events()
-        if not session.more:
+        if not session.more and self.hearing:
             count = self._link.recv_into(received)
             if count is not None:
                 if not count:

@@ -67,9 +67,13 @@ class Courier:
             asyncio.create_task(self._inbox.run(self._budget.feed)),
         ]
         try:
-            done = await self._deliver(idle)
+            done = await self._deliver(idle, _LINGER_MS)
             if done:
                 await goodbye()
+                # A command that came during the goodbye is carried out, not cut off half-way. One
+                # that comes later stays unread, and is the broker's to give again.
+                done = await self._deliver(idle, 0)
+            self._connection.hearing = False
             await self._part()
         finally:
             for task in running:
@@ -77,10 +81,11 @@ class Courier:
             await asyncio.sleep_ms(0)
         return done
 
-    async def _deliver(self, idle) -> bool:
-        """Until all is acknowledged and the broker has been quiet for a while."""
+    async def _deliver(self, idle, linger_ms: int) -> bool:
+        """Until all is acknowledged and the broker has been quiet for `linger_ms`."""
         connection, budget = self._connection, self._budget
-        heard = quiet_ms = -1
+        heard = -1 if linger_ms else connection.received
+        quiet_ms = budget.uptime_ms()
         while not budget.late():
             if connection.failures or not self._joined():
                 return False
@@ -88,7 +93,7 @@ class Courier:
             if busy or heard != connection.received:
                 heard = connection.received
                 quiet_ms = budget.uptime_ms()
-            elif budget.uptime_ms() - quiet_ms >= _LINGER_MS:
+            elif budget.uptime_ms() - quiet_ms >= linger_ms:
                 return True
             await asyncio.sleep_ms(_STEP_MS)
         return False
