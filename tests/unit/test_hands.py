@@ -7,6 +7,7 @@ from loader import cbor
 from node.core.command import Gate, Refused
 from node.core.log import DEBUG, ERROR, INFO, Log
 from node.tasks import command as task
+from node.tasks import watch
 from node.tasks.command import Commands
 from node.tasks.remote import Remote
 from node.tasks.watch import Inbox
@@ -69,7 +70,8 @@ class TestInbox(unittest.TestCase):
         self.opened = []
         self.handled = []
         self.closed = 0
-        self.short = 0
+        self.short = self.greed = 0
+        watch._MEMORY_MS = 1
         self.inbox = Inbox(self.link, (self.open, self.close), self.log)
 
     def open(self, kind):
@@ -85,6 +87,9 @@ class TestInbox(unittest.TestCase):
     async def handle(self, payload, beat):
         self.handled.append(payload)
         if payload == b"greedy":
+            raise MemoryError()
+        if payload == b"busy" and self.greed:
+            self.greed -= 1
             raise MemoryError()
 
     def arrive(self, kind, payload):
@@ -128,8 +133,17 @@ class TestInbox(unittest.TestCase):
         self.arrive("desired", b"greedy")
         self.arrive("certificate", b"next")
         self.run_until_idle()
-        self.assertEqual(self.handled, [b"greedy", b"next"])
-        self.assertEqual(self.closed, 2)
+        self.assertEqual(self.handled, [b"greedy"] * 6 + [b"next"])
+        self.assertEqual(self.closed, 7)
+        self.assertIn(b"given up", self.log.tail(1000))
+
+    def test_what_finds_no_memory_is_tried_again_and_a_command_is_not(self):
+        self.greed = 2
+        self.arrive("certificate", b"busy")
+        self.arrive("command", b"greedy")
+        self.arrive("command", b"last")
+        self.run_until_idle()
+        self.assertEqual(self.handled, [b"busy", b"busy", b"busy", b"greedy", b"last"])
 
 
 class TestCommands(unittest.TestCase):

@@ -35,6 +35,9 @@ _CHUNK = 512
 _STEP = 8  # chunks between two looks at the rest of the world
 _FOLDER = 0x4000
 _ENOSPC = 28
+_PATIENCE = 5  # attempts, between them _WAITS times _WAIT_MS
+_WAITS = 50
+_WAIT_MS = 100
 
 
 class Farewell:
@@ -47,14 +50,8 @@ class Farewell:
     async def carry_out(self, beat) -> dict:
         """The answer, once everything is gone. Raises Refused, with a reason of the loader's."""
         node = self._node
-        self._authorise()
-        modules.forget_verifier()
-        gc.collect()
-        receipt = self._receipt()
-        secrets = _secrets(node.storage)
-        for name in ("node.core.p256", "node.core.csr"):
-            modules.drop(name)
-        gc.collect()
+        receipt, secrets = await self._prepared(beat)
+        _tidy()
         record.write(MARK, cbor.encode(receipt))
         _hold_still()
         node.log.clear()
@@ -78,6 +75,23 @@ class Farewell:
         """The receipt has been sent."""
         os.rename(MARK, RECEIPT)
         self._node.stop("wipe")
+
+    async def _prepared(self, beat) -> tuple:
+        """The receipt, and what must not be found afterwards. It takes the most memory, which
+        somebody else (a check for a release) may have at the moment: nothing is done yet, so it is
+        tried again. MemoryError: in vain."""
+        for _ in range(_PATIENCE):
+            try:
+                self._authorise()
+                modules.forget_verifier()
+                gc.collect()
+                return self._receipt(), _secrets(self._node.storage)
+            except MemoryError:
+                _tidy()
+            for _ in range(_WAITS):
+                beat()
+                await asyncio.sleep_ms(_WAIT_MS)
+        raise MemoryError
 
     def _authorise(self) -> None:
         node, command = self._node, self._command
@@ -107,6 +121,14 @@ class Farewell:
         r, s = p256.sign(csr.private_of(key), hashlib.sha256(document).digest())
         signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
         return {"doc": document, "sig": signature, "pub": csr.public_of(key)}
+
+
+def _tidy() -> None:
+    """Forget what signs and what verifies."""
+    for name in ("node.core.p256", "node.core.csr"):
+        modules.drop(name)
+    modules.forget_verifier()
+    gc.collect()
 
 
 def _secrets(storage) -> list:

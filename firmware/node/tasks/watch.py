@@ -10,6 +10,7 @@ _RETRY_S = 30
 _QUEUE = 6  # messages
 _LOOK_MS = 50
 _MEMORY_MS = 5000
+_TRIES = 5
 
 
 class RadioWatch:
@@ -92,6 +93,7 @@ class Inbox:
         self._log = log
         self._waiting: list = []
         self._busy = False
+        self._tries = 0  # of what waits first, in vain for want of memory
         for kind in ("command", "desired", "certificate"):
             link.subscribe(kind, self._door(kind))
 
@@ -127,11 +129,28 @@ class Inbox:
             await asyncio.sleep_ms(_MEMORY_MS)
             return
         self._busy = True
+        payload = b""
         try:
             while self._waiting and self._waiting[0][0] == kind:
-                await hands.handle(self._waiting.pop(0)[1], beat)
+                payload = self._waiting.pop(0)[1]
+                await hands.handle(payload, beat)
+                self._tries = 0
         except MemoryError:
-            self._log.error("%s: no memory, given up" % kind)
+            self._again(kind, payload)
         finally:
             self._busy = False
             self._close(hands)
+            hands = None
+        if self._tries:
+            beat()
+            await asyncio.sleep_ms(_MEMORY_MS)
+
+    def _again(self, kind: str, payload: bytes) -> None:
+        """Somebody else has the memory, and gives it back soon. A command runs at most once."""
+        self._tries += 1
+        if kind == "command" or self._tries > _TRIES:
+            self._tries = 0
+            self._log.error("%s: no memory, given up" % kind)
+        else:
+            self._log.warning("%s: no memory" % kind)
+            self._waiting.insert(0, (kind, payload))
