@@ -76,10 +76,16 @@ class Node:
         self.stop("update")
 
     def confirmed(self) -> None:
-        modules.briefly(_FACTS, "confirmed", self)
+        self.boot.confirm()
+        self.log.info("release %s confirmed" % self.boot.version)
+        self.reporter.event("update", {"s": "confirmed", "release": self.boot.digest})
+        self.reporter.state_changed()
 
     def gave_up(self, why: str) -> None:
-        modules.briefly(_FACTS, "gave_up", self, why)
+        # at hand, not on loan: a release that leaks is taken back when there is no memory left
+        self.log.error("release %s is not healthy: %s" % (self.boot.version, why))
+        self.boot.fail("unhealthy", "health", why)
+        self.supervisor.stop()
 
     # --- what is loaded for the occasion
 

@@ -91,7 +91,15 @@ class TestCourier(unittest.TestCase):
         async def goodbye():
             self.inbox.left = 1000000
 
-        self.assertFalse(self.play(goodbye, 3000))
+        self.assertTrue(self.play(goodbye, 3000))
+        self.assertTrue(self.connection.stopped)
+        self.assertEqual(self.inbox.done, 0)
+
+    def test_a_link_lost_in_the_goodbye_does_not_undo_the_delivery(self):
+        async def goodbye():
+            self.connection.failures = 1
+
+        self.assertTrue(self.play(goodbye))
         self.assertTrue(self.connection.stopped)
 
 

@@ -61,19 +61,6 @@ def update_moved(node, state: str, digest: bytes, code: str) -> None:
     node.reporter.event("update", body)
 
 
-def confirmed(node) -> None:
-    node.boot.confirm()
-    node.log.info("release %s confirmed" % node.boot.version)
-    node.reporter.event("update", {"s": "confirmed", "release": node.boot.digest})
-    node.reporter.state_changed()
-
-
-def gave_up(node, why: str) -> None:
-    node.log.error("release %s is not healthy: %s" % (node.boot.version, why))
-    node.boot.fail("unhealthy", "health", why)
-    node.supervisor.stop()
-
-
 def largest_block() -> int:
     """Bytes of heap in one piece, as near as a few attempts tell: what TLS needs is a piece."""
     gc.collect()

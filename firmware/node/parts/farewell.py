@@ -80,7 +80,8 @@ class Farewell:
         """The receipt, and what must not be found afterwards. It takes the most memory, which
         somebody else (a check for a release) may have at the moment: nothing is done yet, so it is
         tried again. MemoryError: in vain."""
-        for _ in range(_PATIENCE):
+        attempts = 0
+        while True:
             try:
                 self._authorise()
                 modules.forget_verifier()
@@ -88,10 +89,12 @@ class Farewell:
                 return self._receipt(), _secrets(self._node.storage)
             except MemoryError:
                 _tidy()
+                attempts += 1
+                if attempts == _PATIENCE:
+                    raise
             for _ in range(_WAITS):
                 beat()
                 await asyncio.sleep_ms(_WAIT_MS)
-        raise MemoryError
 
     def _authorise(self) -> None:
         node, command = self._node, self._command

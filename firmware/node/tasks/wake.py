@@ -72,7 +72,7 @@ class Courier:
                 await goodbye()
                 # A command that came during the goodbye is carried out, not cut off half-way. One
                 # that comes later stays unread, and is the broker's to give again.
-                done = await self._deliver(idle, 0)
+                await self._deliver(idle, 0)
             self._connection.hearing = False
             await self._part()
         finally:
