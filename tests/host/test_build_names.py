@@ -1,13 +1,12 @@
 """Names from the ROM: they cost no heap, mean nothing else, and a program does what it did."""
 
-import ast
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 from outpost.build import names
-from outpost.build.edits import apply
+from outpost.build.parsed import parse_all
 from outpost.paths import tool_path
 
 _PROGRAM = """
@@ -56,12 +55,9 @@ def pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
 
 
 def _renamed(sources: dict[str, str], kept: frozenset[str] = frozenset()) -> dict[str, str]:
-    trees = {path: ast.parse(source) for path, source in sources.items()}
-    usable = names.usable(trees, kept)
-    return {
-        path: apply(source, list(names.edits(trees[path], source.split("\n"), usable)), [])
-        for path, source in sources.items()
-    }
+    modules = parse_all(sources)
+    usable = names.usable(modules, kept)
+    return {path: m.edited(names.edits(m, usable)).source for path, m in modules.items()}
 
 
 LIBRARY = """class Reporter:

@@ -145,6 +145,16 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
     assert "node/broken.py" in caught.value.message
 
 
+def test_a_syntax_error_in_an_overlay_names_it(tmp_path: Path) -> None:
+    target = tmp_path / "over" / "node" / "core" / "health.py"
+    target.parent.mkdir(parents=True)
+    target.write_text("a = 1\nb = (\n")
+    with pytest.raises(OutpostError) as caught:
+        build.build(signed_build.WEATHER, tmp_path / "out", overlay=tmp_path / "over")
+    assert caught.value.code == "compile"
+    assert "node/core/health.py does not compile: line 2" in caught.value.message
+
+
 def test_an_unknown_driver_is_named(tmp_path: Path) -> None:
     scaffold(tmp_path, "thing", ("esp32_generic",))
     path = tmp_path / "product.toml"

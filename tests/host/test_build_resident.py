@@ -5,12 +5,11 @@ MicroPython keeps names in tables of 20, 40, 80, 160 and 320 (620 in all); the n
 texts, keys of settings) and modules that are loaded afterwards need what is left.
 """
 
-import ast
 import subprocess
 from pathlib import Path
 
 from loader import layout
-from outpost.build.names import names_of
+from outpost.build.parsed import Module
 from outpost.paths import project_root, tool_path
 
 from tests.host import signed_build
@@ -71,8 +70,8 @@ def _count(line: str, figure: str) -> int:
 def _chip() -> set[str]:
     """Names of the chip's modules, which a real one has in its ROM: Pin, PULL_UP, ifconfig."""
     files = (project_root() / "host_tools/outpost/sim/chip").glob("*.py")
-    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
-    return {name for node in nodes for name in names_of(node) if not name.startswith("_")}
+    found = {name for file in files for name in Module.of_source(file.read_text()).names}
+    return {name for name in found if not name.startswith("_")}
 
 
 def _program(slot: Path, device: Path, modules: list[str]) -> list[str]:

@@ -142,6 +142,8 @@ def test_what_nobody_names_is_left_out() -> None:
 
 def test_a_function_alone_in_its_class_stays() -> None:
     assert "def alone" in one("class A:\n    def alone(self):\n        return 1")
+    two = "class A:\n    def one(self):\n        return 1\n    def other(self):\n        return 2"
+    assert "return 1" in one(two) and "return 2" not in one(two)
 
 
 CONSTANTS = """from micropython import const

@@ -8,23 +8,20 @@ at the head of a module; afterwards it is private there, and the compiler drops 
 import ast
 from collections.abc import Iterator
 
-from outpost.build.edits import Edit, apply, lines_of, replace_node, words_of_strings
+from outpost.build.edits import Edit, lines_of, replace_node
+from outpost.build.parsed import Module
 
 
-def inline(sources: dict[str, str], entries: frozenset[str]) -> dict[str, str]:
-    """{path: source} with constants in place; those of `entries` keep their names."""
-    trees = {path: ast.parse(source, path) for path, source in sources.items()}
-    known = {path: _constants(tree) for path, tree in trees.items() if path not in entries}
-    kept = {word for tree in trees.values() for word in words_of_strings(tree)}
-    homes: dict[str, set[str]] = {}
-    for path, values in known.items():
-        for name in values:
-            homes.setdefault(name, set()).add(path)
-    uses = {path: _Uses(tree, path, known) for path, tree in trees.items()}
-    kept |= {name for use in uses.values() for name in use.unclear}
+def inline(modules: dict[str, Module], entries: frozenset[str]) -> dict[str, Module]:
+    """{path: module} with constants in place; those of `entries` keep their names."""
+    known = {path: _constants(m.tree) for path, m in modules.items() if path not in entries}
+    uses = {path: _Uses(module, path, known) for path, module in modules.items()}
+    every = {name for values in known.values() for name in values}
+    kept = {name for module in modules.values() for name in module.words}
+    kept.update(name for use in uses.values() for name in use.unclear(every))
     return {
-        path: apply(sources[path], uses[path].edits(kept), uses[path].blank(kept))
-        for path in sources
+        path: module.edited(uses[path].edits(kept), uses[path].blank(kept))
+        for path, module in modules.items()
     }
 
 
@@ -38,8 +35,15 @@ def _constants(tree: ast.Module) -> dict[str, int]:
     return found
 
 
+def is_const(node: ast.expr | None) -> bool:
+    """`const(...)`"""
+    return (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "const"
+    )
+
+
 def _value(node: ast.expr) -> int | None:
-    if not isinstance(node, ast.Call) or ast.unparse(node.func) != "const":
+    if not isinstance(node, ast.Call) or not is_const(node):
         return None
     try:
         value = ast.literal_eval(node.args[0])
@@ -51,17 +55,16 @@ def _value(node: ast.expr) -> int | None:
 class _Uses:
     """How one module uses constants: its own, and those of modules it imports."""
 
-    def __init__(self, tree: ast.Module, path: str, known: dict[str, dict[str, int]]) -> None:
-        self._tree = tree
+    def __init__(self, module: Module, path: str, known: dict[str, dict[str, int]]) -> None:
+        self._module = module
         self._own = known.get(path, {})
         self._known = known
         self._modules: dict[str, str] = {}  # name here -> path
         self._names: dict[str, tuple[str, int]] = {}  # name here -> (its own name, value)
         self._imports: list[ast.ImportFrom] = []
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module:
+        for node in module.of(ast.ImportFrom):
+            if node.module:
                 self._import(node, node.module.replace(".", "/"))
-        self.unclear = set(self._find_unclear())
 
     def _import(self, node: ast.ImportFrom, folder: str) -> None:
         values = self._known.get(folder + ".py", {})
@@ -74,39 +77,41 @@ class _Uses:
                 if node not in self._imports:
                     self._imports.append(node)
 
-    def _of_module(self, node: ast.AST) -> tuple[str, int] | None:
+    def _of_module(self, node: ast.Attribute) -> tuple[str, int] | None:
         """(name, value) when `node` is module.NAME."""
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        if isinstance(node.value, ast.Name):
             path = self._modules.get(node.value.id)
             if path is not None and node.attr in self._known.get(path, {}):
                 return node.attr, self._known[path][node.attr]
         return None
 
-    def _find_unclear(self) -> Iterator[str]:
-        """Names of constants that this module reaches in a way that cannot be followed."""
-        every = {name for values in self._known.values() for name in values}
-        bound = set(_stored(self._tree)) - set(self._own)
-        for node in ast.walk(self._tree):
-            if isinstance(node, ast.Attribute) and node.attr in every:
-                if self._of_module(node) is None or not isinstance(node.ctx, ast.Load):
-                    yield node.attr
-            elif isinstance(node, ast.Name) and node.id in bound and node.id in every:
-                yield node.id
-            elif isinstance(node, ast.arg | ast.keyword) and node.arg in every:
-                yield node.arg
+    def unclear(self, every: set[str]) -> Iterator[str]:
+        """Those names of `every` constant that this module reaches in a way none can follow."""
+        for node in self._module.of(ast.Attribute):
+            strange = self._of_module(node) is None or not isinstance(node.ctx, ast.Load)
+            if strange and node.attr in every:
+                yield node.attr
+        names = self._module.of(ast.Name)
+        stored = {name.id for name in names if not isinstance(name.ctx, ast.Load)}
+        given = self._module.keywords.union(node.arg for node in self._module.of(ast.arg))
+        # One that is bound here, and no constant here, is something else everywhere in here.
+        yield from every & (given | (stored - set(self._own)))
 
     def edits(self, kept: set[str]) -> Iterator[Edit]:
-        for node in ast.walk(self._tree):
-            found = self._of_module(node)
+        for attribute in self._module.of(ast.Attribute):
+            found = self._of_module(attribute)
             if found is not None and found[0] not in kept:
-                assert isinstance(node, ast.Attribute)
-                yield replace_node(node, str(found[1]))
-            elif isinstance(node, ast.Name) and node.id in self._names:
+                yield replace_node(attribute, str(found[1]))
+        for node in self._module.of(ast.Name):
+            if node.id in self._names:
                 name, value = self._names[node.id]
                 if name not in kept:
                     yield replace_node(node, str(value))
-            elif isinstance(node, ast.Name) and node.id in self._own and node.id not in kept:
+            elif node.id in self._own and node.id not in kept:
                 yield Edit(node.lineno, node.col_offset, 0, "_")
+        yield from self._import_edits(kept)
+
+    def _import_edits(self, kept: set[str]) -> Iterator[Edit]:
         for statement in self._imports:
             left = [a for a in statement.names if not self._gone(a, kept)]
             if left and len(left) < len(statement.names):
@@ -127,12 +132,6 @@ class _Uses:
 
     def _gone(self, alias: ast.alias, kept: set[str]) -> bool:
         return (alias.asname or alias.name) in self._names and alias.name not in kept
-
-
-def _stored(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            yield node.id
 
 
 def _one_line(node: ast.stmt) -> bool:

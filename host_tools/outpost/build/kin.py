@@ -8,35 +8,40 @@ attribute is put on an object from outside (`node.sampler = ...`), which may be 
 import ast
 from collections.abc import Iterator
 
-EVERYWHERE = "*"
+from outpost.build.parsed import Module
 
 
-def families(trees: dict[str, ast.Module]) -> dict[str, str]:
+def families(modules: dict[str, Module]) -> dict[str, str]:
     """{path: the first path of its family}: modules whose classes derive from each other's."""
-    head = {path: path for path in trees}
-    for one, other in _derived(trees):
+    head = {path: path for path in modules}
+    for one, other in _derived(modules):
         old, new = sorted((head[one], head[other]), reverse=True)
         head = {path: new if value == old else value for path, value in head.items()}
     return head
 
 
-def relatives(trees: dict[str, ast.Module]) -> set[str]:
+def relatives(modules: dict[str, Module]) -> set[str]:
     """Modules with a class that derives from another module's, and those other modules."""
-    return {path for pair in _derived(trees) for path in pair}
+    return {path for pair in _derived(modules) for path in pair}
 
 
-def _derived(trees: dict[str, ast.Module]) -> Iterator[tuple[str, str]]:
+def _derived(modules: dict[str, Module]) -> Iterator[tuple[str, str]]:
     homes: dict[str, set[str]] = {}
-    for path, tree in trees.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef):
-                homes.setdefault(node.name, set()).add(path)
-    for path, tree in trees.items():
-        for node in ast.walk(tree):
-            for base in node.bases if isinstance(node, ast.ClassDef) else ():
-                for parent in homes.get(ast.unparse(base).split(".")[-1], {path}):
-                    if parent != path:
-                        yield path, parent
+    for path, module in modules.items():
+        for node in module.of(ast.ClassDef):
+            homes.setdefault(node.name, set()).add(path)
+    for path, module in modules.items():
+        for base in (base for node in module.of(ast.ClassDef) for base in node.bases):
+            for parent in homes.get(last_name(base), {path}):
+                if parent != path:
+                    yield path, parent
+
+
+def last_name(node: ast.expr) -> str:
+    """`Base` of `Base` and of `module.Base`; nothing of what is no plain name."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def is_self(node: ast.expr) -> bool:
@@ -44,13 +49,11 @@ def is_self(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "self"
 
 
-def put_from_outside(trees: dict[str, ast.Module]) -> set[str]:
+def put_from_outside(modules: dict[str, Module]) -> set[str]:
     """Attributes that somebody sets on an object that is not his own."""
     return {
         node.attr
-        for tree in trees.values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and not isinstance(node.ctx, ast.Load)
-        and not is_self(node.value)
+        for module in modules.values()
+        for node in module.of(ast.Attribute)
+        if not isinstance(node.ctx, ast.Load) and not is_self(node.value)
     }

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from outpost.build import kin
 from outpost.build.edits import Edit
+from outpost.build.inline import is_const
+from outpost.build.parsed import Module, below
 
 _TABLE = Path(__file__).with_name("names.toml")
 
@@ -37,19 +39,17 @@ def spare() -> tuple[str, ...]:
 
 
 def usable(
-    trees: dict[str, ast.Module], kept: frozenset[str], pairs: dict[str, str] | None = None
+    modules: dict[str, Module], kept: frozenset[str], pairs: dict[str, str] | None = None
 ) -> dict[str, str]:
     """The pairs that are safe in a program; `kept` are names that others rely on."""
-    fixed = set(kept) | {word for path in trees for word in path.removesuffix(".py").split("/")}
+    fixed = set(kept) | {word for path in modules for word in path.removesuffix(".py").split("/")}
     where: dict[str, set[str]] = {}
-    family = kin.families(trees)
-    for path, tree in trees.items():
-        fixed.update(asked_for(tree))
-        for node in ast.walk(tree):
-            for name in names_of(node):
-                where.setdefault(name, set()).add(family[path])
-            fixed.update(_fixed_by(node))
-    for name in kin.put_from_outside(trees):
+    family = kin.families(modules)
+    for path, module in modules.items():
+        fixed.update(_asked_for(module), _fixed_by(module))
+        for name in module.names:
+            where.setdefault(name, set()).add(family[path])
+    for name in kin.put_from_outside(modules):
         where.setdefault(name, set()).update(family.values())
     used: dict[str, set[str]] = {}
     found: dict[str, str] = {}
@@ -62,97 +62,80 @@ def usable(
     return found
 
 
-def names_of(node: ast.AST) -> Iterator[str]:
-    """Identifiers that stand in a node itself."""
-    if isinstance(node, ast.Name):
-        yield node.id
-    elif isinstance(node, ast.Attribute):
-        yield node.attr
-    elif isinstance(node, ast.arg):
-        yield node.arg
-    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.alias):
-        yield from node.name.split(".")
-
-
-def _fixed_by(node: ast.AST) -> Iterator[str]:
+def _fixed_by(module: Module) -> Iterator[str]:
     """Names in places where no edit reaches them, or where they are not ours."""
-    if isinstance(node, ast.keyword) and node.arg:
-        yield node.arg
-    elif isinstance(node, ast.ExceptHandler) and node.name:
-        yield node.name
-    elif isinstance(node, ast.Global | ast.Nonlocal):
-        yield from node.names
-    elif isinstance(node, ast.Import):
-        for alias in node.names:
+    yield from module.keywords
+    yield from (node.name for node in module.of(ast.ExceptHandler) if node.name)
+    for scope in module.declarations:
+        yield from scope.names
+    for plain in module.of(ast.Import):
+        for alias in plain.names:
             yield from (alias.asname or alias.name).split(".")
-    elif isinstance(node, ast.ImportFrom):
+    for node in module.of(ast.ImportFrom):
         ours = (node.module or "").split(".")[0] == "node"
         for alias in node.names:
-            if alias.asname:
-                yield alias.asname
-            if not ours:
-                yield alias.name
-    elif isinstance(node, ast.Assign) and _is_private_constant(node):
-        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
-    elif isinstance(node, ast.ClassDef):
-        for base in node.bases:  # an exception's name is read in tracebacks
-            if ast.unparse(base).endswith(("Error", "Exception")):
-                yield node.name
+            yield from filter(None, (alias.asname, None if ours else alias.name))
+    for assign in module.of(ast.Assign):
+        yield from _private_constants(assign)
+    for cls in module.of(ast.ClassDef):  # an exception's name is read in tracebacks
+        if any(kin.last_name(base).endswith(("Error", "Exception")) for base in cls.bases):
+            yield cls.name
 
 
-def _is_private_constant(node: ast.Assign) -> bool:
+def _private_constants(node: ast.Assign) -> Iterator[str]:
     """`_NAME = const(...)`: nothing is left of it as long as it begins with an underscore."""
-    return (
-        isinstance(node.value, ast.Call)
-        and ast.unparse(node.value.func) == "const"
-        and ast.unparse(node.targets[0]).startswith("_")
-    )
+    if is_const(node.value):
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        yield from names if names[:1] and names[0].startswith("_") else ()
 
 
-def edits(tree: ast.Module, lines: list[str], names: dict[str, str]) -> Iterator[Edit]:
+def edits(module: Module, names: dict[str, str]) -> Iterator[Edit]:
     """Where the names of a module stand, with what is to stand there."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in names:
-            yield Edit(node.lineno, node.col_offset, len(node.id), names[node.id])
-        elif isinstance(node, ast.Attribute) and node.attr in names:
+    yield from renamed(module, names)
+    for node in module.of(ast.arg):
+        if node.arg in names:
+            yield Edit(node.lineno, node.col_offset, len(node.arg), names[node.arg])
+    for statement in module.of(ast.ImportFrom):
+        for alias in statement.names:
+            if alias.name in names:
+                size = len(alias.name)
+                yield Edit(alias.lineno, alias.col_offset, size, names[alias.name])
+
+
+def renamed(module: Module, names: dict[str, str]) -> Iterator[Edit]:
+    """The names of expressions and definitions."""
+    for name in module.of(ast.Name):
+        if name.id in names:
+            yield Edit(name.lineno, name.col_offset, len(name.id), names[name.id])
+    for node in module.of(ast.Attribute):
+        if node.attr in names:
             assert node.end_lineno and node.end_col_offset is not None
             column = node.end_col_offset - len(node.attr)
             yield Edit(node.end_lineno, column, len(node.attr), names[node.attr])
-        elif isinstance(node, ast.arg) and node.arg in names:
-            yield Edit(node.lineno, node.col_offset, len(node.arg), names[node.arg])
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            if node.name in names:
-                line = node.lineno  # that of `def`: decorators have lines of their own
-                text = lines[line - 1]
-                start = text.index(node.name, text.index("class " if _is_class(node) else "def "))
-                yield Edit(line, len(text[:start].encode()), len(node.name), names[node.name])
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if alias.name in names:
-                    size = len(alias.name)
-                    yield Edit(alias.lineno, alias.col_offset, size, names[alias.name])
+    lines = module.source.split("\n")
+    for found in module.definitions:
+        if found.name in names:
+            text = lines[found.lineno - 1]  # that of `def`: decorators have lines of their own
+            word = "class " if isinstance(found, ast.ClassDef) else "def "
+            start = text.index(found.name, text.index(word, found.col_offset) + len(word))
+            size = len(found.name)
+            yield Edit(found.lineno, len(text[:start].encode()), size, names[found.name])
 
 
-def _is_class(node: ast.AST) -> bool:
-    return isinstance(node, ast.ClassDef)
-
-
-def asked_for(tree: ast.Module) -> Iterator[str]:
+def _asked_for(module: Module) -> Iterator[str]:
     """Words of strings that `getattr` and the like may be given: names, or names in a row."""
-    prose = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
-    prose |= {id(part) for part in _annotations(tree)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and id(node) not in prose and type(node.value) is str:
-            words = node.value.split()
-            if all(word.isidentifier() for word in words):
-                yield from words
+    notes = {id(part) for part in _annotations(module)}
+    for node in module.strings:
+        words = str(node.value).split()
+        if id(node) not in notes and all(word.isidentifier() for word in words):
+            yield from words
 
 
-def _annotations(tree: ast.Module) -> Iterator[ast.AST]:
-    for node in ast.walk(tree):
-        for field in ("annotation", "returns"):
-            value = getattr(node, field, None)
-            if value is not None:
-                yield from ast.walk(value)
+def _annotations(module: Module) -> Iterator[ast.AST]:
+    given = [node.annotation for node in module.of(ast.arg)]
+    kept = [node.annotation for node in module.of(ast.AnnAssign)]
+    for note in (*given, *kept, *(function.returns for function in module.functions)):
+        if isinstance(note, ast.Constant):
+            yield note
+        elif note is not None:
+            yield from below(note)

@@ -8,50 +8,42 @@ in a string, stays; so do special methods, and everything in modules that others
 import ast
 from collections.abc import Iterator
 
-from outpost.build.edits import apply, lines_of, words_of_strings
+from outpost.build.edits import lines_of
+from outpost.build.parsed import Function, Module
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def prune(
-    sources: dict[str, str], theirs: frozenset[str], entries: frozenset[str]
-) -> dict[str, str]:
-    """{path: source} without what is not used; again and again, as callers go before callees.
+    modules: dict[str, Module], theirs: frozenset[str], entries: frozenset[str]
+) -> dict[str, Module]:
+    """{path: module} without what is not used; again and again, as callers go before callees.
 
     `theirs` are names that a program beside this one uses.
     """
     while True:
-        trees = {path: ast.parse(source, path) for path, source in sources.items()}
-        used = {name for tree in trees.values() for name in _used(tree)} | theirs
-        found = {
-            path: [node for node in _functions(tree) if node.name not in used]
-            for path, tree in trees.items()
+        used = theirs.union(*(_used(module) for module in modules.values()))
+        lines = {
+            path: [line for node in _functions(module, used) for line in lines_of(node)]
+            for path, module in modules.items()
             if path not in entries
         }
-        if not any(found.values()):
-            return sources
-        for path, nodes in found.items():
-            lines = [line for node in nodes for line in lines_of(node)]
-            sources = {**sources, path: apply(sources[path], [], lines)}
+        if not any(lines.values()):
+            return modules
+        modules = {path: m.edited([], lines.get(path, [])) for path, m in modules.items()}
 
 
-def _functions(tree: ast.Module) -> "Iterator[ast.FunctionDef | ast.AsyncFunctionDef]":
-    """Functions of modules and methods of classes, where something else stands beside them."""
-    for owner in ast.walk(tree):
-        if isinstance(owner, ast.Module | ast.ClassDef) and len(owner.body) > 1:
-            for node in owner.body:
-                if isinstance(node, _FUNCTIONS) and not node.name.startswith("__"):
-                    yield node
+def _functions(module: Module, used: frozenset[str]) -> Iterator[Function]:
+    """Unused functions of modules and methods of classes, where something else is beside them."""
+    owners: list[ast.Module | ast.ClassDef] = [module.tree, *module.of(ast.ClassDef)]
+    for owner in owners:
+        functions = [node for node in owner.body if isinstance(node, _FUNCTIONS)]
+        found = [n for n in functions if n.name not in used and not n.name.startswith("__")]
+        yield from found if len(found) < len(owner.body) else found[1:]
 
 
-def _used(tree: ast.Module) -> Iterator[str]:
-    yield from words_of_strings(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            yield node.attr
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            yield node.id
-        elif isinstance(node, ast.alias):
-            yield node.name.split(".")[-1]
-        elif isinstance(node, ast.keyword) and node.arg:
-            yield node.arg
+def _used(module: Module) -> set[str]:
+    found = {node.attr for node in module.of(ast.Attribute)}
+    found.update(node.id for node in module.of(ast.Name) if isinstance(node.ctx, ast.Load))
+    found.update(node.name.split(".")[-1] for node in module.of(ast.alias))
+    return found | module.keywords | module.words

@@ -9,6 +9,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from outpost.build.edits import lines_of
+from outpost.build.parsed import parse
 from outpost.errors import OutpostError
 
 # Reached without an import statement: the loader imports the entry, the factory's scripts the rest
@@ -79,7 +81,7 @@ def reachable(
 def _is_empty_package(path: Path) -> bool:
     if path.name != "__init__.py":
         return False
-    body = ast.parse(path.read_bytes(), path.name).body
+    body = parse(path.read_text(), path.name).tree.body
     return all(
         isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body
     )
@@ -96,28 +98,23 @@ def _imports(path: Path, module: str, is_package: bool) -> Iterator[str]:
     module. A string that is the name of a module counts as well.
     """
     package = module if is_package else module.rpartition(".")[0]
-    for node in _executed(ast.parse(path.read_bytes(), path.name)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+    found = parse(path.read_text(), f"{module.replace('.', '/')}.py")
+    guarded = {line for node in found.of(ast.If) if _is_guard(node) for line in lines_of(node)}
+    for plain in found.of(ast.Import):
+        if plain.lineno not in guarded:
+            yield from (alias.name for alias in plain.names)
+    for node in found.of(ast.ImportFrom):
+        if node.lineno not in guarded:
             base = node.module or ""
             if node.level:
                 above = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*above, base] if base else above)
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
-            yield node.value  # loaded by name (hal.modules), when there is such a module
+    for text in found.of(ast.Constant):  # loaded by name (hal.modules), when there is such a one
+        if isinstance(text.value, str) and "." in text.value and text.lineno not in guarded:
+            yield text.value
 
 
-def _executed(node: ast.AST) -> Iterator[ast.AST]:
-    """Every node below, except the bodies of `if TYPE_CHECKING:`."""
-    for child in ast.iter_child_nodes(node):
-        if (
-            isinstance(child, ast.If)
-            and isinstance(child.test, ast.Name)
-            and child.test.id == "TYPE_CHECKING"
-        ):
-            continue
-        yield child
-        yield from _executed(child)
+def _is_guard(node: ast.If) -> bool:
+    return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"

@@ -30,7 +30,7 @@ from loader import layout
 
 from outpost.boards import Board, load_board
 from outpost.build import compile as compiling
-from outpost.build import configure, edits, pack, runtime, sbom, shrink, volume
+from outpost.build import configure, edits, pack, parsed, runtime, sbom, shrink, volume
 from outpost.build.product import Product, load_product
 from outpost.build.reach import ENTRY_POINTS, Tree, reachable
 from outpost.errors import OutpostError
@@ -217,16 +217,12 @@ def _any_filter(product: Product, *keys: str) -> bool:
 
 def _compiled(sources: dict[str, Path], firmware: Path) -> dict[str, bytes]:
     """The node's modules, made small for the chip's memory first."""
-    try:
-        texts = shrink.shrink(
-            {name: path.read_text() for name, path in sources.items()},
-            edits.words_of_files(firmware / "loader"),
-            frozenset(f"{module.replace('.', '/')}.py" for module in ENTRY_POINTS[1:]),
-            edits.words_of_text(_STATION_SCRIPTS.read_text()),
-        )
-    except SyntaxError as error:
-        message = f"{error.filename} does not compile: line {error.lineno}: {error.msg}"
-        raise OutpostError("compile", message, f"correct {error.filename}") from None
+    texts = shrink.shrink(
+        {name: path.read_text() for name, path in sources.items()},
+        parsed.words_of_files(firmware / "loader"),
+        frozenset(f"{module.replace('.', '/')}.py" for module in ENTRY_POINTS[1:]),
+        edits.words_of_text(_STATION_SCRIPTS.read_text()),
+    )
     return _compiled_texts(texts, compiling.NODE_LEVEL, pack.opened_at(sources))
 
 

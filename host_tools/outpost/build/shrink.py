@@ -20,13 +20,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from outpost.build import kin, names
-from outpost.build.edits import Edit, apply, lines_of, words_of_strings
-from outpost.build.inline import inline
+from outpost.build.edits import Edit, apply, lines_of
+from outpost.build.inline import inline, is_const
+from outpost.build.parsed import Module, below, inside, parse, parse_all
 from outpost.build.prune import prune
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _GUARD = "TYPE_CHECKING"
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_BINDING = (ast.ExceptHandler, ast.Global, ast.Nonlocal, ast.alias, *_DEFINITIONS)
+_NOT_COMPILED = ("annotation", "returns")
 
 
 def shrink(
@@ -40,10 +44,10 @@ def shrink(
     `theirs` are names of programs beside it that stay as they are (the loader); `asked` are the
     names that somebody outside uses of the modules `entries`, every one when it is not given.
     """
-    trees = _parsed(sources)  # a mistake is shown where it was made
+    modules = parse_all(sources)
     if asked is None:
-        asked = frozenset(name for path in entries & set(trees) for name in _all(trees[path]))
-    return _renamed(inline(prune(sources, theirs, entries), entries), theirs | asked, None)
+        asked = frozenset(n for path in entries & set(modules) for n in modules[path].names)
+    return _renamed(inline(prune(modules, theirs, entries), entries), theirs | asked, None)
 
 
 def shrink_loader(sources: dict[str, str], application: Iterable[str]) -> dict[str, str]:
@@ -51,43 +55,25 @@ def shrink_loader(sources: dict[str, str], application: Iterable[str]) -> dict[s
 
     Its public names are what releases of many years rely on; only names.toml says which are not.
     """
-    trees = [ast.parse(source) for source in application]
-    kept = frozenset(name for tree in trees for name in _asked_of_others(tree))
-    return _renamed(sources, kept, names.table("loader"))
+    others = [parse(source, "the application") for source in application]
+    kept = frozenset(name for module in others for name in _asked_of_others(module))
+    return _renamed(parse_all(sources), kept, names.table("loader"))
 
 
-def _asked_of_others(tree: ast.Module) -> Iterator[str]:
-    yield from words_of_strings(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            yield node.attr
-        elif isinstance(node, ast.alias):
-            yield node.name
-        elif isinstance(node, ast.keyword) and node.arg:
-            yield node.arg
+def _asked_of_others(module: Module) -> Iterator[str]:
+    yield from module.words
+    yield from module.keywords
+    yield from (node.attr for node in module.of(ast.Attribute))
+    yield from (node.name for node in module.of(ast.alias))
 
 
 def _renamed(
-    sources: dict[str, str], kept: frozenset[str], pairs: dict[str, str] | None
+    modules: dict[str, Module], kept: frozenset[str], pairs: dict[str, str] | None
 ) -> dict[str, str]:
-    trees = _parsed(sources)
-    public = names.usable(trees, kept, pairs)
-    done = {
-        path: apply(source, names.edits(trees[path], source.split("\n"), public))
-        for path, source in sources.items()
-    }
-    trees = _parsed(done)
-    private = _Private.of(trees, kept if pairs is not None else frozenset())
-    return {path: private.applied(done[path], trees[path]) for path in sources}
-
-
-def _parsed(sources: dict[str, str]) -> dict[str, ast.Module]:
-    return {path: ast.parse(source, path) for path, source in sources.items()}
-
-
-def _all(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        yield from names.names_of(node)
+    public = names.usable(modules, kept, pairs)
+    modules = {path: m.edited(names.edits(m, public)) for path, m in modules.items()}
+    private = _Private.of(modules, kept if pairs is not None else frozenset())
+    return {path: private.applied(m) for path, m in modules.items()}
 
 
 @dataclass(frozen=True)
@@ -99,20 +85,20 @@ class _Private:
     """Names of the ROM that no object can have got from somewhere else."""
 
     @classmethod
-    def of(cls, trees: dict[str, ast.Module], theirs: frozenset[str]) -> "_Private":
-        outside = kin.put_from_outside(trees)
+    def of(cls, modules: dict[str, Module], theirs: frozenset[str]) -> "_Private":
+        outside = kin.put_from_outside(modules)
         spare = tuple(name for name in names.spare() if name not in outside)
-        return cls(_shared_names(trees) | theirs, spare)
+        return cls(_shared_names(modules) | theirs, spare)
 
-    def applied(self, source: str, tree: ast.Module) -> str:
-        blank = {*_type_checking_lines(tree), *_const_import_lines(tree)}
-        lines = source.split("\n")
-        taken = {*_all(tree)} | self.kept
+    def applied(self, module: Module) -> str:
+        blank = [*_type_checking_lines(module.tree), *_const_import_lines(module)]
+        taken = module.names | self.kept
         free = [name for name in self.spare if name not in taken]
-        private = _private_map(tree, self.kept, free)
-        left = [name for name in free if name not in private.values()]
-        edits = [*_name_edits(tree, lines, private), *_parameter_edits(tree, self.kept, left)]
-        return apply(source, edits, blank)
+        private = _private_map(module, taken, self.kept, free)
+        used = set(private.values())
+        left = [name for name in free if name not in used]
+        edits = [*_name_edits(module, private), *_parameter_edits(module, self.kept, left)]
+        return apply(module.source, edits, blank)
 
 
 # --- which names
@@ -123,76 +109,62 @@ def is_private(name: str) -> bool:
     return name[:1] == "_" and name[:2] != "__" and len(name) > 1
 
 
-def _shared_names(trees: dict[str, ast.Module]) -> frozenset[str]:
+def _shared_names(modules: dict[str, Module]) -> frozenset[str]:
     """Names that must stay: given by keyword, written in strings, or used beyond their module."""
     kept: set[str] = set()
-    relatives = kin.relatives(trees)
-    for path, tree in trees.items():
-        defined = _defined(tree)
-        kept.update(words_of_strings(tree))
+    relatives = kin.relatives(modules)
+    for path, module in modules.items():
+        defined = _defined(module)
+        kept |= module.words | module.keywords
         kept.update(defined if path in relatives else ())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.keyword) and node.arg:
-                kept.add(node.arg)
-            elif isinstance(node, ast.ImportFrom | ast.Import):
-                kept.update(alias.asname or alias.name for alias in node.names)
-                kept.update(alias.name for alias in node.names)
-            elif (
-                isinstance(node, ast.Attribute)
-                and is_private(node.attr)
-                and (node.attr not in defined or not kin.is_self(node.value))
-            ):
-                kept.add(node.attr)
+        for alias in module.of(ast.alias):
+            kept |= {alias.asname or alias.name, alias.name}
+        kept.update(
+            node.attr
+            for node in module.of(ast.Attribute)
+            if is_private(node.attr) and (node.attr not in defined or not kin.is_self(node.value))
+        )
     return frozenset(kept)
 
 
-def _defined(tree: ast.Module) -> set[str]:
+def _defined(module: Module) -> set[str]:
     """Private names that this module itself gives a meaning to."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            found.add(node.attr)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
+    found = {node.name for node in module.definitions}
+    found |= {n.attr for n in module.of(ast.Attribute) if isinstance(n.ctx, ast.Store)}
+    found |= {n.id for n in module.of(ast.Name) if isinstance(n.ctx, ast.Store)}
     return {name for name in found if is_private(name)}
 
 
-def _private_map(tree: ast.Module, kept: frozenset[str], spare: Sequence[str]) -> dict[str, str]:
+def _private_map(
+    module: Module, taken: frozenset[str], kept: frozenset[str], spare: Sequence[str]
+) -> dict[str, str]:
     """New names in the order of first appearance, so that a later addition renames nothing.
 
     A constant keeps its underscore, by which the compiler knows that it may drop it.
     """
-    taken = {*_all(tree)} | kept
-    wanted = _defined(tree) - kept
-    constants = set(_constants(tree))
+    wanted = _defined(module) - kept
+    constants = set(_constants(module))
     fresh = (name for name in _short_names("_") if name not in taken)
     free = iter(spare)
     found: dict[str, str] = {}
-    for name in _in_order(tree):
-        if name in wanted and name not in found:
+    for name in _in_order(module, wanted):
+        if name not in found:
             found[name] = next(fresh) if name in constants else next(free, "") or next(fresh)
     return found
 
 
-def _constants(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        value = node.value if isinstance(node, ast.Assign) else None
-        if isinstance(value, ast.Call) and ast.unparse(value.func) == "const":
-            assert isinstance(node, ast.Assign)
+def _constants(module: Module) -> Iterator[str]:
+    for node in module.of(ast.Assign):
+        if is_const(node.value):
             yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
-def _in_order(tree: ast.Module) -> Iterator[str]:
-    rows: list[tuple[int, int, str]] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            rows.append((node.lineno, node.col_offset, node.name))
-        elif isinstance(node, ast.Attribute):
-            rows.append((node.lineno, node.col_offset, node.attr))
-        elif isinstance(node, ast.Name):
-            rows.append((node.lineno, node.col_offset, node.id))
+def _in_order(module: Module, wanted: set[str]) -> Iterator[str]:
+    rows = [(n.lineno, n.col_offset, n.name) for n in module.definitions if n.name in wanted]
+    rows += [
+        (n.lineno, n.col_offset, n.attr) for n in module.of(ast.Attribute) if n.attr in wanted
+    ]
+    rows += [(n.lineno, n.col_offset, n.id) for n in module.of(ast.Name) if n.id in wanted]
     return (name for _, _, name in sorted(rows))
 
 
@@ -207,39 +179,21 @@ def _short_names(start: str) -> Iterator[str]:
 # --- where they stand
 
 
-def _name_edits(tree: ast.Module, lines: list[str], names: dict[str, str]) -> Iterator[Edit]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in names:
-            yield Edit(node.lineno, node.col_offset, len(node.id), names[node.id])
-        elif isinstance(node, ast.Attribute) and node.attr in names:
-            assert node.end_lineno and node.end_col_offset is not None
-            column = node.end_col_offset - len(node.attr)
-            yield Edit(node.end_lineno, column, len(node.attr), names[node.attr])
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            if node.name in names:
-                text = lines[node.lineno - 1]
-                column = len(text[: text.index(node.name, node.col_offset)].encode())
-                yield Edit(node.lineno, column, len(node.name), names[node.name])
-        elif isinstance(node, ast.Global | ast.Nonlocal) and set(node.names) & set(names):
+def _name_edits(module: Module, new: dict[str, str]) -> Iterator[Edit]:
+    yield from names.renamed(module, new)
+    lines = module.source.split("\n")
+    for node in module.declarations:
+        if not new.keys().isdisjoint(node.names):
             text = lines[node.lineno - 1][node.col_offset :]
-            new = text.split(" ", 1)[0] + " " + ", ".join(names.get(n, n) for n in node.names)
-            yield Edit(node.lineno, node.col_offset, len(text.encode()), new)
+            row = text.split(" ", 1)[0] + " " + ", ".join(new.get(n, n) for n in node.names)
+            yield Edit(node.lineno, node.col_offset, len(text.encode()), row)
 
 
-def _parameter_edits(
-    tree: ast.Module, kept: frozenset[str], spare: Sequence[str]
-) -> Iterator[Edit]:
+def _parameter_edits(module: Module, kept: frozenset[str], spare: Sequence[str]) -> Iterator[Edit]:
     """Parameters by their place; an inner function counts on from the outer one."""
-    for node in _outermost(tree):
-        yield from _Parameters(spare, kept).of_function(node, {})
-
-
-def _outermost(node: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, _FUNCTIONS):
-            yield child
-        else:
-            yield from _outermost(child)
+    strange = frozenset(name for kind in _BINDING for n in module.of(kind) for name in _bound(n))
+    parameters = _Parameters(spare, kept, strange)
+    yield from parameters.uses([module.tree], {})
 
 
 @dataclass(frozen=True)
@@ -248,17 +202,18 @@ class _Parameters:
 
     spare: Sequence[str]
     kept: frozenset[str]
+    strange: frozenset[str]
+    """Names that some statement of the module binds where no ast.Name stands."""
 
     def of_function(self, node: ast.AST, outer: dict[str, str]) -> Iterator[Edit]:
         assert isinstance(node, _FUNCTIONS)
-        for default in [*node.args.defaults, *getattr(node, "decorator_list", [])]:
-            yield from self.uses(default, outer)
+        yield from self.uses([*node.args.defaults, *getattr(node, "decorator_list", [])], outer)
         arguments = node.args.args
         mine = {argument.arg for argument in arguments}
         mine |= {a.arg for a in (node.args.vararg, node.args.kwarg) if a}
         names = {old: new for old, new in outer.items() if old not in mine}
         body: list[ast.AST] = [*node.body] if isinstance(node.body, list) else [node.body]
-        strange = _names_that_are_no_expressions(body)
+        strange = set() if self.strange.isdisjoint(mine) else _names_bound_in(body)
         first = max((self.spare.index(new) + 1 for new in outer.values()), default=0)
         for place, argument in enumerate(arguments, first):
             name = argument.arg
@@ -266,36 +221,32 @@ class _Parameters:
             if name != "self" and name not in self.kept and free:
                 names[name] = self.spare[place]
                 yield Edit(argument.lineno, argument.col_offset, len(name), names[name])
-        for statement in body:
-            yield from self.uses(statement, names)
+        yield from self.uses(body, names)
 
-    def uses(self, node: ast.AST, names: dict[str, str]) -> Iterator[Edit]:
-        if isinstance(node, _FUNCTIONS):
-            yield from self.of_function(node, names)
-            return
-        if isinstance(node, ast.Name) and node.id in names:
-            yield Edit(node.lineno, node.col_offset, len(node.id), names[node.id])
-        for field, value in ast.iter_fields(node):
-            if field in ("annotation", "returns"):
-                continue  # not evaluated, not compiled
-            for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, ast.AST):
-                    yield from self.uses(child, names)
+    def uses(self, waiting: list[ast.AST], names: dict[str, str]) -> Iterator[Edit]:
+        for node in waiting:  # which grows meanwhile
+            if isinstance(node, _FUNCTIONS):
+                yield from self.of_function(node, names)
+            elif not isinstance(node, ast.Name):
+                waiting += inside(node, _NOT_COMPILED)
+            elif node.id in names:
+                yield Edit(node.lineno, node.col_offset, len(node.id), names[node.id])
 
 
-def _names_that_are_no_expressions(body: list[ast.AST]) -> set[str]:
+def _names_bound_in(body: list[ast.AST]) -> set[str]:
+    return {name for statement in body for node in below(statement) for name in _bound(node)}
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
     """Names bound by import, except, global or def: they stand where no ast.Name does."""
-    found: set[str] = set()
-    for node in (n for statement in body for n in ast.walk(statement)):
-        if isinstance(node, ast.ExceptHandler) and node.name:
-            found.add(node.name)
-        elif isinstance(node, ast.Global | ast.Nonlocal):
-            found.update(node.names)
-        elif isinstance(node, ast.alias):
-            found.add((node.asname or node.name).split(".")[0])
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
-    return found
+    if isinstance(node, ast.ExceptHandler) and node.name:
+        yield node.name
+    elif isinstance(node, ast.Global | ast.Nonlocal):
+        yield from node.names
+    elif isinstance(node, ast.alias):
+        yield (node.asname or node.name).split(".")[0]
+    elif isinstance(node, _DEFINITIONS):
+        yield node.name
 
 
 # --- what is left out
@@ -303,26 +254,30 @@ def _names_that_are_no_expressions(body: list[ast.AST]) -> set[str]:
 
 def _type_checking_lines(tree: ast.Module) -> Iterator[int]:
     for node in tree.body:
-        guard = isinstance(node, ast.If) and isinstance(node.test, ast.Name)
-        guard = guard and node.test.id == _GUARD and not node.orelse  # type: ignore[attr-defined]
-        flag = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == _GUARD
-        if guard or flag:
+        guard = isinstance(node, ast.If) and _is_guard(node.test) and not node.orelse
+        if guard or isinstance(node, ast.Assign) and _is_guard(node.targets[0]):
             yield from lines_of(node)
 
 
-def _const_import_lines(tree: ast.Module) -> Iterator[int]:
+def _is_guard(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == _GUARD
+
+
+def _const_import_lines(module: Module) -> Iterator[int]:
     """`from micropython import const` on its own, where the compiler folds every use of it."""
     folded = {
         id(node.value.func)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign)
-        and isinstance(node.value, ast.Call)
+        for node in module.of(ast.Assign)
+        if isinstance(node.value, ast.Call)
         and len(node.targets) == 1
         and isinstance(node.targets[0], ast.Name)
     }
-    names = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == "const"]
-    if not all(id(name) in folded for name in names):
-        return
-    for node in tree.body:
-        if ast.unparse(node) == "from micropython import const":
-            yield from lines_of(node)
+    if all(id(name) in folded for name in module.of(ast.Name) if name.id == "const"):
+        for node in module.tree.body:
+            if isinstance(node, ast.ImportFrom) and _imports_const(node):
+                yield from lines_of(node)
+
+
+def _imports_const(node: ast.ImportFrom) -> bool:
+    names = [(alias.name, alias.asname) for alias in node.names]
+    return node.module == "micropython" and names == [("const", None)]
