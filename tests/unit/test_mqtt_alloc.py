@@ -8,7 +8,6 @@ import unittest
 import micropython
 from node.core.mqtt.codec import Options
 from node.core.mqtt.session import Session
-from node.core.mqtt.topic import Topic
 
 PAYLOADS = [bytes(size) for size in (0, 1, 63, 64, 100, 130, 300)]
 
@@ -30,7 +29,7 @@ class Steps:
 
     def __init__(self, version):
         self.session = opened(version)
-        self.topic = Topic("v1/dev-1/up/telemetry")
+        self.topic = self.session.window.topic("v1/dev-1/up/telemetry")
         self.acks = bytearray(12)
         self.acked = 0
         self.written = 0

@@ -5,7 +5,6 @@ import unittest
 from node.core.errors import CallerError, PeerError
 from node.core.mqtt.codec import Options, packet
 from node.core.mqtt.session import ACKED, CONNECTED, MESSAGE, SUBSCRIBED, Session
-from node.core.mqtt.topic import Topic
 
 CONNACK = b"\x20\2\0\0"
 PRESENT = b"\x20\2\1\0"
@@ -64,15 +63,8 @@ def events(session, data, step=0):
     return seen
 
 
-def opened(**settings):
-    options = Options("dev-1")
-    for name in settings:
-        setattr(options, name, settings[name])
-    session = Session(options)
-    session.connect(0)
-    written(session)
-    events(session, CONNACK)
-    return session
+def publish(session, payload, qos=1, retain=False, token=0):
+    return session.window.publish(session.window.topic("t"), payload, qos, retain, token)
 
 
 def ack(pid):
@@ -90,12 +82,32 @@ def publish_of(body, qos):
     return body[2 : 2 + size], pid, body[at:]
 
 
-class Connecting(unittest.TestCase):
+class Case(unittest.TestCase):
+    """Each of the cases below is run with both windows: see the end of the file."""
+
+    few = False
+
+    def session_of(self, options):
+        options.few = self.few
+        return Session(options)
+
+    def opened(self, **settings):
+        options = Options("dev-1")
+        for name in settings:
+            setattr(options, name, settings[name])
+        session = self.session_of(options)
+        session.connect(0)
+        written(session)
+        events(session, CONNACK)
+        return session
+
+
+class Connecting(Case):
     def test_connect_packet(self):
         options = Options("dev-1")
         options.will = ("v1/dev-1/up/status", b"gone", 1, True)
         options.username, options.password = "u", b"pw"
-        session = Session(options)
+        session = self.session_of(options)
         session.connect(0)
         expected = (
             b"\x00\x04MQTT\x04\xec\x00\x3c\x00\x05dev-1\x00\x12v1/dev-1/up/status\x00\x04gone"
@@ -104,7 +116,7 @@ class Connecting(unittest.TestCase):
 
     def test_connack_at_every_split(self):
         for step in (1, 2, 3, 4):
-            session = Session(Options("d"))
+            session = self.session_of(Options("d"))
             session.connect(0)
             written(session)
             self.assertEqual(events(session, PRESENT, step), [("connected", True)])
@@ -119,13 +131,13 @@ class Connecting(unittest.TestCase):
             (b"\xd0\0", "order"),
             (b"\x20\xff\xff\xff\xff", "length"),
         ):
-            session = Session(Options("d"))
+            session = self.session_of(Options("d"))
             session.connect(0)
             written(session)
             self.assertEqual(failure(session, data), code)
 
     def test_no_connack_is_noticed(self):
-        session = Session(Options("d"))
+        session = self.session_of(Options("d"))
         session.connect(1000)
         written(session)
         self.assertEqual(session.tick(1000), 15000)
@@ -134,9 +146,9 @@ class Connecting(unittest.TestCase):
         self.assertEqual(caught.exception.code, "no_connack")
 
     def test_first_publish_travels_with_connect(self):
-        session = Session(Options("d"))
+        session = self.session_of(Options("d"))
         session.connect(0)
-        self.assertTrue(session.window.publish(Topic("t"), b"one", 1, False, "a"))
+        self.assertTrue(publish(session, b"one", 1, False, "a"))
         count = session.output()
         self.assertEqual([p[0] for p in packets(bytes(session.out[:count]))], [0x10, 0x32])
         session.wrote(count)
@@ -144,12 +156,12 @@ class Connecting(unittest.TestCase):
         self.assertEqual(events(session, CONNACK + ack(1)), [("connected", False), ("acked", "a")])
 
     def test_what_comes_before_connack_waits_for_it(self):
-        session = Session(Options("d"))
+        session = self.session_of(Options("d"))
         session.connect(0)
         written(session)
-        session.window.publish(Topic("t"), b"late", 1)
+        publish(session, b"late", 1)
         self.assertEqual(session.output(), 0)
-        self.assertFalse(session.window.publish(Topic("t"), b"zero", 0))
+        self.assertFalse(publish(session, b"zero", 0))
         events(session, CONNACK)
         self.assertEqual(packets(written(session)), [(0x32, b"\0\1t\0\1late")])
 
@@ -162,20 +174,20 @@ def failure(session, data, step=0):
     return "none"
 
 
-class Publishing(unittest.TestCase):
+class Publishing(Case):
     def test_lengths_around_one_and_two_byte_headers(self):
         for qos in (0, 1):
             for size in (0, 1, 63, 64, 65, 110, 118, 119, 120, 121, 122, 123, 124, 125, 300, 900):
-                session = opened()
+                session = self.opened()
                 payload = bytes([size & 255]) * size
-                self.assertTrue(session.window.publish(Topic("v1/d"), payload, qos))
+                self.assertTrue(session.window.publish(session.window.topic("v1/d"), payload, qos))
                 ((first, body),) = packets(written(session))
                 self.assertEqual(first, 0x32 if qos else 0x30)
                 self.assertEqual(publish_of(body, qos), (b"v1/d", qos, payload))
 
     def test_one_topic_with_changing_lengths_and_flags(self):
-        session = opened()
-        topic = Topic("t")
+        session = self.opened()
+        topic = session.window.topic("t")
         for size, qos, retain in ((3, 1, False), (200, 1, True), (200, 1, False), (3, 1, True)):
             session.window.publish(topic, b"x" * size, qos, retain)
             ((first, body),) = packets(written(session))
@@ -183,23 +195,23 @@ class Publishing(unittest.TestCase):
             self.assertEqual(len(body), 5 + size)
 
     def test_window_is_a_bound_and_frees_in_order(self):
-        session = opened(window=3)
-        topic = Topic("t")
+        session = self.opened(window=3)
+        topic = session.window.topic("t")
         for k in range(3):
             self.assertTrue(session.window.publish(topic, b"%d" % k, 1, False, k))
         self.assertFalse(session.window.publish(topic, b"3", 1))
         written(session)
-        # out of order: accepted, but the place is only free when the oldest goes
+        # out of order: accepted, but in the ring the place is only free when the oldest goes
         self.assertEqual(events(session, ack(2)), [("acked", 1)])
-        self.assertFalse(session.window.publish(topic, b"3", 1))
+        self.assertEqual(session.window.publish(topic, b"3", 1), self.few)
         self.assertEqual(events(session, ack(1)), [("acked", 0)])
-        self.assertTrue(session.window.publish(topic, b"3", 1))
-        self.assertTrue(session.window.publish(topic, b"4", 1))
+        self.assertEqual(session.window.publish(topic, b"3", 1), True)
+        self.assertEqual(session.window.publish(topic, b"4", 1), not self.few)
         self.assertFalse(session.window.publish(topic, b"5", 1))
 
     def test_ring_never_corrupts_a_packet(self):
-        session = opened(window=5, window_bytes=700)
-        topic = Topic("t")
+        session = self.opened(window=5, window_bytes=700)
+        topic = session.window.topic("t")
         seed = 7
         unacked, sent, pid = [], 0, 0
         for _ in range(3000):
@@ -226,18 +238,18 @@ class Publishing(unittest.TestCase):
         self.assertGreater(sent, 500)
 
     def test_too_large_is_the_callers_fault(self):
-        session = opened()
+        session = self.opened()
         for size in (2048, 16384):
             with self.assertRaises(CallerError):
-                session.window.publish(Topic("t"), bytes(size), 1)
-        self.assertTrue(session.window.publish(Topic("t"), b"fits", 1))
+                publish(session, bytes(size), 1)
+        self.assertTrue(publish(session, b"fits", 1))
         for name in ("", "a/+", "#", "a\0b"):
             with self.assertRaises(CallerError):
-                Topic(name)
+                session.window.topic(name)
 
     def test_qos0_waits_for_its_turn_and_is_not_kept(self):
-        session = opened()
-        topic = Topic("t")
+        session = self.opened()
+        topic = session.window.topic("t")
         self.assertTrue(session.window.publish(topic, b"a", 0))
         self.assertTrue(session.window.publish(topic, b"b", 0))
         self.assertFalse(session.window.publish(topic, b"c", 1))
@@ -252,9 +264,9 @@ class Publishing(unittest.TestCase):
         self.assertEqual(session.window.count, 1)
 
     def test_partial_writes_at_every_byte(self):
-        session = opened()
+        session = self.opened()
         for k in range(3):
-            session.window.publish(Topic("t"), b"abc%d" % k, 1, False, k)
+            publish(session, b"abc%d" % k, 1, False, k)
         out = b""
         while session.output():
             out += bytes(session.out[session.out_at : session.out_at + 1])
@@ -263,17 +275,17 @@ class Publishing(unittest.TestCase):
         self.assertEqual(bodies, [b"abc0", b"abc1", b"abc2"])
 
     def test_neighbours_go_out_with_one_write(self):
-        session = opened()
+        session = self.opened()
         for _ in range(4):
-            session.window.publish(Topic("t"), b"abc", 1)
+            publish(session, b"abc", 1)
         self.assertEqual(session.output(), 4 * 10)
 
 
-class Acknowledging(unittest.TestCase):
+class Acknowledging(Case):
     def setUp(self):
-        self.session = opened()
+        self.session = self.opened()
         for k in range(3):
-            self.session.window.publish(Topic("t"), b"%d" % k, 1, False, k)
+            publish(self.session, b"%d" % k, 1, False, k)
         written(self.session)
 
     def test_every_split(self):
@@ -292,8 +304,8 @@ class Acknowledging(unittest.TestCase):
             self.assertEqual(self.session.strays, 5)
 
     def test_one_for_what_was_never_written_is_stray(self):
-        session = opened()
-        session.window.publish(Topic("t"), b"x", 1)
+        session = self.opened()
+        publish(session, b"x", 1)
         self.assertEqual(events(session, ack(1)), [])
         self.assertEqual(session.strays, 1)
         self.assertEqual(session.window.count, 1)
@@ -312,10 +324,10 @@ class Acknowledging(unittest.TestCase):
         self.assertEqual(events(self.session, acks), [("acked", 2), ("acked", 0)])
 
     def test_not_yet_written_carries_no_dup(self):
-        session = opened()
-        session.window.publish(Topic("t"), b"a", 1)
+        session = self.opened()
+        publish(session, b"a", 1)
         written(session)
-        session.window.publish(Topic("t"), b"b", 1)
+        publish(session, b"b", 1)
         session.output()
         session.connect(0)
         data = written(session)
@@ -324,24 +336,20 @@ class Acknowledging(unittest.TestCase):
         self.assertEqual([p[0] for p in found], [0x10, 0x3A, 0x32])
 
     def test_packet_ids_wrap_and_skip_those_in_use(self):
-        session = opened(window=2)
-        topic = Topic("t")
+        session = self.opened()
         window = session.window
-        window.publish(topic, b"old", 1, False, "old")
+        publish(session, b"old", 1, False, "old")
         written(session)
         window.pid = 65533
         seen = []
         for _ in range(4):
-            window.publish(topic, b"x", 1, False, "new")
-            pid = window.pid
-            seen.append(pid)
+            publish(session, b"x", 1, False, "new")
+            seen.append(window.pid)
             written(session)
-            # the old one stays: free only the new one's place
-            window.acked(pid)
-            if window.count == 2:
-                window.count = 1
-                window.sent = 1
+            self.assertTrue(window.acked(window.pid))  # the old one stays
         self.assertEqual(seen, [65534, 65535, 2, 3])
+        self.assertTrue(window.acked(1))
+        self.assertEqual(window.token, "old")
 
     def test_withheld_puback_is_noticed(self):
         self.session.tick(0)
@@ -353,9 +361,9 @@ class Acknowledging(unittest.TestCase):
         self.assertEqual(caught.exception.code, "no_puback")
 
 
-class KeepAlive(unittest.TestCase):
+class KeepAlive(Case):
     def test_ping_after_silence_and_death_within_one_and_a_half(self):
-        session = opened(keepalive_s=20)
+        session = self.opened(keepalive_s=20)
         session.tick(0)
         self.assertEqual(session.tick(1000), 14000)
         session.tick(15000)
@@ -366,7 +374,7 @@ class KeepAlive(unittest.TestCase):
         self.assertEqual(caught.exception.code, "no_pingresp")
 
     def test_answered_ping(self):
-        session = opened(keepalive_s=20)
+        session = self.opened(keepalive_s=20)
         session.tick(0)
         for start in range(0, 200000, 20000):
             session.tick(start + 15000)
@@ -376,7 +384,7 @@ class KeepAlive(unittest.TestCase):
             session.tick(start + 20000)
 
     def test_incoming_traffic_alone_does_not_replace_pings(self):
-        session = opened(keepalive_s=20)
+        session = self.opened(keepalive_s=20)
         session.tick(0)
         for now in range(1000, 15001, 1000):
             events(session, b"\x30\3\0\1t")
@@ -384,7 +392,7 @@ class KeepAlive(unittest.TestCase):
         self.assertEqual(written(session), b"\xc0\0")
 
     def test_the_clock_wraps(self):
-        session = opened(keepalive_s=20)
+        session = self.opened(keepalive_s=20)
         session.connect(0x3FFFFFFF - 5000)
         written(session)
         events(session, CONNACK)
@@ -395,8 +403,8 @@ class KeepAlive(unittest.TestCase):
         self.assertEqual(written(session), b"\xc0\0")
 
     def test_deadlines_pass_the_wrap(self):
-        session = opened(keepalive_s=0)
-        session.window.publish(Topic("t"), b"x", 1)
+        session = self.opened(keepalive_s=0)
+        publish(session, b"x", 1)
         written(session)
         session.tick(0x3FFFFFFF - 5000)
         session.tick(14000)
@@ -404,7 +412,7 @@ class KeepAlive(unittest.TestCase):
             session.tick(15100)
 
     def test_pingresps_swallowed_by_a_long_packet_are_no_life(self):
-        session = opened(keepalive_s=20)
+        session = self.opened(keepalive_s=20)
         session.tick(0)
         events(session, b"\x30\xff\xff\xff\x5f\0\1t")
         session.tick(15000)
@@ -415,25 +423,25 @@ class KeepAlive(unittest.TestCase):
                 session.tick(now)
 
 
-class Incoming(unittest.TestCase):
+class Incoming(Case):
     def test_message_is_acknowledged_after_it_was_seen(self):
         message = packet(0x32, b"\0\1t\0\7hello")
         for step in range(1, len(message) + 1):
-            session = opened()
+            session = self.opened()
             self.assertEqual(events(session, message, step), [("message", b"t", b"hello")])
             self.assertEqual(written(session), b"\x40\2\0\7")
 
     def test_a_payload_that_looks_like_a_puback(self):
         message = packet(0x30, b"\0\1t" + ack(1) * 3)
         for step in range(1, len(message) + 1):
-            session = opened()
-            session.window.publish(Topic("t"), b"x", 1)
+            session = self.opened()
+            publish(session, b"x", 1)
             written(session)
             self.assertEqual(events(session, message, step), [("message", b"t", ack(1) * 3)])
             self.assertEqual(session.window.count, 1)
 
     def test_not_before(self):
-        session = opened()
+        session = self.opened()
         message = bytearray(packet(0x32, b"\0\1t\0\7hello"))
         session.feed(message, len(message))
         self.assertEqual(session.next_event(), MESSAGE)
@@ -444,14 +452,14 @@ class Incoming(unittest.TestCase):
     def test_too_long_is_skipped_acknowledged_and_counted(self):
         big = packet(0x32, b"\0\1t\0\7" + bytes(65536))
         for step in (1000, 4096, 7, len(big)):
-            session = opened(max_packet=128)
+            session = self.opened(max_packet=128)
             found = events(session, big + b"\x30\4\0\1tx", step)
             self.assertEqual(found, [("message", b"t", b"x")])
             self.assertEqual(session.inbound.oversized, 1)
             self.assertEqual(written(session), b"\x40\2\0\7")
 
     def test_qos2_is_delivered_once_and_finished(self):
-        session = opened()
+        session = self.opened()
         message = packet(0x34, b"\0\1t\0\7hi")
         self.assertEqual(len(events(session, message)), 1)
         self.assertEqual(written(session), b"\x50\2\0\7")
@@ -462,12 +470,12 @@ class Incoming(unittest.TestCase):
         self.assertEqual(len(events(session, message)), 1)
 
     def test_many_messages_with_replies_that_cannot_leave(self):
-        session = opened()
+        session = self.opened()
         data = b"".join([packet(0x32, b"\0\1t\0" + bytes([k])) for k in range(1, 100)])
         self.assertEqual(len(events(session, data)), 99)
 
     def test_subscribe(self):
-        session = opened()
+        session = self.opened()
         pid = session.need_inbound().subscribe(session, [("a/b", 1), ("c", 0)])
         self.assertEqual(packets(written(session)), [(0x82, b"\0\1\0\3a/b\1\0\1c\0")])
         found = events(session, bytes([0x90, 4, 0, pid, 1, 0x80]))
@@ -479,7 +487,7 @@ class Incoming(unittest.TestCase):
         self.assertEqual(session.inbound.waiting, [])
 
     def test_subscribe_never_answered(self):
-        session = opened()
+        session = self.opened()
         session.need_inbound().subscribe(session, [("a", 1)])
         session.tick(0)
         with self.assertRaises(PeerError):
@@ -513,19 +521,19 @@ class Incoming(unittest.TestCase):
             b"\x00\0",
         ):
             for step in (1, len(data)):
-                self.assertEqual(failure(opened(), data, step), "malformed")
+                self.assertEqual(failure(self.opened(), data, step), "malformed")
 
     def test_suback_of_another_length(self):
-        session = opened()
+        session = self.opened()
         session.need_inbound().subscribe(session, [("a", 1)])
         self.assertEqual(failure(session, b"\x90\4\0\1\0\0"), "malformed")
 
     def test_any_garbage_is_a_peer_error_or_harmless(self):
         seed = 1
         for round_ in range(300):
-            session = opened(max_packet=64)
+            session = self.opened(max_packet=64)
             session.need_inbound().subscribe(session, [("a", 1)])
-            session.window.publish(Topic("t"), b"x", 1)
+            publish(session, b"x", 1)
             written(session)
             data = bytearray(64)
             for k in range(64):
@@ -537,20 +545,44 @@ class Incoming(unittest.TestCase):
             failure(session, bytes(data), 1 + round_ % 9)
 
 
-class Ending(unittest.TestCase):
+class Ending(Case):
     def test_disconnect_is_the_last_packet(self):
-        session = opened()
+        session = self.opened()
         session.disconnect()
         self.assertEqual(written(session), b"\xe0\0")
 
     def test_nothing_of_the_old_link_leaks_into_the_new(self):
-        session = opened()
+        session = self.opened()
         events(session, b"\x32\x20\0\1t")  # half a message
         session.disconnect()
         session.closed()
         session.connect(0)
         self.assertEqual([p[0] for p in packets(written(session))], [0x10])
         self.assertEqual(events(session, CONNACK), [("connected", False)])
+
+
+class FewConnecting(Connecting):
+    few = True
+
+
+class FewPublishing(Publishing):
+    few = True
+
+
+class FewAcknowledging(Acknowledging):
+    few = True
+
+
+class FewKeepAlive(KeepAlive):
+    few = True
+
+
+class FewIncoming(Incoming):
+    few = True
+
+
+class FewEnding(Ending):
+    few = True
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import unittest
 from node.core.errors import CallerError, PeerError
 from node.core.mqtt.codec import Options
 from node.core.mqtt.session import ACKED, CONNECTED, MESSAGE, SUBSCRIBED, Session
-from node.core.mqtt.topic import Topic
 
 
 def written(session):
@@ -71,7 +70,7 @@ class Connecting(unittest.TestCase):
 
     def test_nothing_is_published_before_the_first_connack(self):
         session = make()
-        session.window.publish(Topic("t"), b"x", 1)
+        session.window.publish(session.window.topic("t"), b"x", 1)
         self.assertEqual(written(session)[0], 0x10)
         self.assertEqual(session.output(), 0)
         self.assertEqual(feed(session, connack()), [CONNECTED])
@@ -89,7 +88,7 @@ class Connecting(unittest.TestCase):
             self.assertEqual(feed(session, data, step), [CONNECTED])
             self.assertEqual(session.window.limit, 3)
             self.assertEqual(session.keepalive_ms, 10000)
-            topic = Topic("t")
+            topic = session.window.topic("t")
             with self.assertRaises(CallerError):
                 session.window.publish(topic, bytes(60), 1)
             self.assertTrue(session.window.publish(topic, bytes(50), 1))
@@ -98,7 +97,7 @@ class Connecting(unittest.TestCase):
         """4.9: four messages from before, and a broker that takes two at a time."""
         session = make()
         for k in range(4):
-            session.window.publish(Topic("t"), b"%d" % k, 1, False, k)
+            session.window.publish(session.window.topic("t"), b"%d" % k, 1, False, k)
         written(session)
         feed(session, connack(b"\x21\0\2"))
         self.assertEqual(written(session), b"\x32\7\0\1t\0\1\x000\x32\7\0\1t\0\2\x001")
@@ -129,8 +128,8 @@ class Connecting(unittest.TestCase):
     def test_falls_back_and_rewrites_what_waits(self):
         for size in (1, 119, 120, 200):
             session = make()
-            session.window.publish(Topic("t"), b"a" * size, 1, False, "a")
-            session.window.publish(Topic("t"), b"bb", 1, False, "b")
+            session.window.publish(session.window.topic("t"), b"a" * size, 1, False, "a")
+            session.window.publish(session.window.topic("t"), b"bb", 1, False, "b")
             written(session)
             with self.assertRaises(PeerError):
                 feed(session, b"\x20\2\0\1")
@@ -155,10 +154,10 @@ class Connecting(unittest.TestCase):
 class Talking(unittest.TestCase):
     def test_message_expiry(self):
         session = opened(message_expiry_s=600)
-        session.window.publish(Topic("t"), b"x", 1)
+        session.window.publish(session.window.topic("t"), b"x", 1)
         self.assertEqual(written(session), b"\x32\x0c\0\1t\0\1\5\2\0\0\2\x58x")
         session = opened(message_expiry_s=600)
-        session.window.publish(Topic("t"), b"x", 0)
+        session.window.publish(session.window.topic("t"), b"x", 0)
         self.assertEqual(written(session), b"\x30\x0a\0\1t\5\2\0\0\2\x58x")
 
     def test_puback_with_a_reason(self):
@@ -169,7 +168,7 @@ class Talking(unittest.TestCase):
         ):
             for step in (1, 2, len(data)):
                 session = opened()
-                session.window.publish(Topic("t"), b"x", 1)
+                session.window.publish(session.window.topic("t"), b"x", 1)
                 written(session)
                 self.assertEqual(feed(session, data, step), [ACKED])
                 self.assertEqual(session.reason, reason)
@@ -177,7 +176,7 @@ class Talking(unittest.TestCase):
 
     def test_quota_keeps_the_message(self):
         session = opened()
-        session.window.publish(Topic("t"), b"x", 1)
+        session.window.publish(session.window.topic("t"), b"x", 1)
         written(session)
         with self.assertRaises(PeerError):
             feed(session, b"\x40\3\0\1\x97")
@@ -208,7 +207,7 @@ class Talking(unittest.TestCase):
         seed = 9
         for round_ in range(400):
             session = opened(max_packet=64)
-            session.window.publish(Topic("t"), b"x", 1)
+            session.window.publish(session.window.topic("t"), b"x", 1)
             written(session)
             data = bytearray(48)
             for k in range(48):

@@ -15,7 +15,6 @@ from node.core.errors import LinkError, PeerError
 from node.core.mqtt.backoff import Backoff
 from node.core.mqtt.codec import Options
 from node.core.mqtt.session import ACKED, CONNECTED, MESSAGE, SUBSCRIBED, Session
-from node.core.mqtt.topic import Topic
 
 _TICK_MS = const(200)
 _BURST_MS = const(8)  # for which the pump keeps the processor while acknowledgements are due
@@ -82,7 +81,7 @@ class Connection:
             return False
         topic = self._topics.get(suffix)
         if topic is None:
-            topic = self._topics[suffix] = Topic(self.config.up + suffix)
+            topic = self._topics[suffix] = window.topic(self.config.up + suffix)
         done = self._publish(topic, payload, qos, retain, token)
         if done and self._pulling:
             return True  # what a source publishes is written together

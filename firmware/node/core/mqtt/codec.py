@@ -8,7 +8,7 @@ from micropython import const
 _MAX_TEXT = const(65535)  # 1.5.3: a string's length is two bytes
 
 
-def packet(first: int, body: bytes) -> bytes:
+def packet(first: int, body: bytes) -> bytearray:
     """2.2: a whole packet. The length takes seven bits a byte, least significant first."""
     head = bytearray([first])
     size = len(body)
@@ -16,7 +16,7 @@ def packet(first: int, body: bytes) -> bytes:
         head.append(size & 127 | 128)
         size >>= 7
     head.append(size)
-    return bytes(head) + body
+    return head + body
 
 
 def text(value: bytes) -> bytes:
@@ -39,6 +39,7 @@ class Options:
     password = b""
     window = 8  # unacknowledged QoS 1 publishes
     window_bytes = 2048  # buffer they share
+    few = False  # a short conversation: `few` instead of `window`, with MQTT 3.1.1
     max_packet = 1024  # incoming; longer ones are skipped and counted
     ack_timeout_ms = 20000
     connack_timeout_ms = 15000
@@ -52,7 +53,7 @@ class Options:
 
 def connect_packet(
     options: Options, version: int = 4, properties: bytes = b"", will_properties: bytes = b""
-) -> bytes:
+) -> bytearray:
     """3.1. `properties` are empty in 3.1.1; in 5 they begin with their own length."""
     flags = 2 if options.clean else 0
     payload = text(options.client_id.encode())

@@ -65,7 +65,7 @@ class Inbound:
         return self._ask(session, 0xA2, body, 0)
 
     def _ask(self, session: "Session", first: int, body: bytes, count: int) -> int:
-        pid = session.window.next_pid()
+        pid: int = session.window.next_pid()
         while pid in self.waiting:
             pid = session.window.next_pid()
         properties = b"" if session.v5 is None else b"\0"

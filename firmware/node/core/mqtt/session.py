@@ -14,13 +14,14 @@ publishes, subscriptions: `inbound`; MQTT 5: `v5`) is loaded when it is first ne
 
 from micropython import const
 from node.core.errors import PeerError
-from node.core.mqtt.codec import Options, connect_packet
+from node.core.mqtt.codec import connect_packet
 from node.core.mqtt.reader import Reader
-from node.core.mqtt.window import Window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from node.core.mqtt.codec import Options
 
 NOTHING = const(0)
 CONNECTED = const(1)
@@ -44,12 +45,12 @@ class Session:
     No class on the hot path has a property: MicroPython then searches the class at each store.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: "Options") -> None:
         self.options = options
         self.state = _CLOSED
-        self.window = Window(options.window, options.window_bytes)
+        self.window = _window_of(options)
         self.reader = Reader(options.max_packet)
-        self.control: list[bytes] = []
+        self.control: list[bytes | bytearray] = []
         self.reason = 0
         self.present = False  # the broker had kept our session
         self.inbound: Any = None
@@ -124,10 +125,10 @@ class Session:
             self._take_control()
         elif self.state == _OPEN:
             window = self.window
-            if (window.sent < window.count or window.loose) and window.take():
+            if window.sent < window.count or window.loose:
+                self.out_left = window.take()
                 self.out = window.arena
                 self.out_at = window.at
-                self.out_left = window.left
                 self._begun = False
         return self.out_left
 
@@ -252,9 +253,10 @@ class Session:
         self.out = self.control.pop(0)
         self.out_at = 0
         window = self.window
-        if self.state == _OPENING and self.pipeline and window.take(self.pipeline):
+        if self.state == _OPENING and self.pipeline:
             # 3.1.4 allows publishing before CONNACK; it saves a waking device one round trip.
-            self.out += bytes(memoryview(window.arena)[window.at : window.at + window.left])
+            left = window.take(self.pipeline)
+            self.out += memoryview(window.arena)[window.at : window.at + left]
             self.pipeline -= window.taking
         self.out_left = len(self.out)
         self._begun = False
@@ -303,3 +305,14 @@ class Session:
         self.pipeline = 65535
         self.window.open = self.window.moved = True
         return CONNECTED
+
+
+def _window_of(options: "Options") -> "Any":
+    """Only the one that is used is loaded. `few` knows no properties: MQTT 5 takes the other."""
+    if options.few and options.version != 5:
+        from node.core.mqtt.few import Few
+
+        return Few(options.window, options.window_bytes)
+    from node.core.mqtt.window import Window
+
+    return Window(options.window, options.window_bytes)

@@ -37,7 +37,7 @@ class V5:
         self.accepted = False  # a broker has taken MQTT 5
         self.rejected = 0  # publishes refused for good
 
-    def connect(self, session: "Session") -> bytes:
+    def connect(self, session: "Session") -> bytearray:
         """3.1. Publishes wait for the first CONNACK: only then is their format certain."""
         options = session.options
         if not self.accepted:

@@ -24,6 +24,8 @@ _FLIGHT = const(1100)  # bytes per write: what one TCP segment carries
 class Window:
     """Up to `slots` unacknowledged publishes in `size` bytes."""
 
+    topic = Topic  # makes what publish() wants of a name
+
     def __init__(self, slots: int, size: int) -> None:
         self.arena = bytearray(size)
         self.limit = slots  # MQTT 5 brokers may lower it
@@ -35,8 +37,7 @@ class Window:
         self.taking = 0  # entries being written
         self.loose = 0  # bytes of QoS 0
         self.moved = False  # something was acknowledged, or became the oldest
-        self.at = 0  # what `take` found
-        self.left = 0
+        self.at = 0  # where what `take` found begins
         self.token: object = 0
         self.pid = 0  # given out last
         self._leaving = False  # the loose bytes are being written
@@ -109,22 +110,21 @@ class Window:
         self.pid = pid
         return pid
 
-    def take(self, most: int = 65535) -> bool:
-        """Point `at`, `left` at what is to be written next: the oldest unwritten entry and those
-        lying right behind it, or the loose bytes."""
+    def take(self, most: int = 65535) -> int:
+        """Point `at` at what is to be written next, and return its length: the oldest unwritten
+        entry and those lying right behind it, or the loose bytes."""
         k = self.sent
         count = self.count
         if k == count:
             if not self.loose:
-                return False
+                return 0
             self._leaving = True
             self.at = self._loose_at
-            self.left = self.loose
-            return True
+            return self.loose
         if count > self.limit:  # 4.9 of MQTT 5: a broker that now takes fewer at a time
             count = self.limit
             if k >= count:
-                return False
+                return 0
         i = self._first + k
         if i >= self._slots:
             i -= self._slots
@@ -137,9 +137,8 @@ class Window:
                 break
             left += self._lens[i]
             k += 1
-        self.left = left
         self.taking = k - self.sent
-        return True
+        return left
 
     def loose_left(self) -> None:
         """The loose bytes have been written."""
