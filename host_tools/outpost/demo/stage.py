@@ -6,16 +6,16 @@ print is kept for the moment when something goes wrong.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event as Signal
 from typing import TYPE_CHECKING, Any
 
 from outpost.demo.narrator import Line, Narrator
 from outpost.demo.weather import Climate, Weather
-from outpost.paths import project_root
+from outpost.demo.workshop import PRODUCT, Change, Workshop
 
 if TYPE_CHECKING:
     from outpost.build.release import BuildResult
@@ -25,15 +25,12 @@ if TYPE_CHECKING:
     from outpost.signing import Ceremony
     from outpost.sim import SimBoard
 
-PRODUCT = "weather"
 BOARDS = ("rpi_pico_w", "esp32_generic", "rpi_pico_w")
 IMAGES = ("esp32_generic", "rpi_pico_w")
 # A Pico W has its own heap, TLS in it. A plain ESP32 is given more than the 100 KiB that TLS
 # leaves it: this release needs 134 kB there to start (README.md, docs/reference/memory.md).
 HEAP_BYTES = {"esp32_generic": 160_000}
 CLIMATES = (Climate(21.4, 48, 1013.2), Climate(4.2, 83, 1009.8), Climate(31.9, 22, 1002.4))
-# The product's own pace is for years on a wall; a story has seconds.
-_PACE = {"sample_s": 1, "publish_s": 2, "heartbeat_s": 10, "deadline_s": 40}
 LIMIT_S = 45.0
 _LAST_LINES = 12
 
@@ -76,6 +73,7 @@ class Stage:
         self._weather = Weather()
         self._clock: SntpServer | None = None
         self._ceremony: Ceremony | None = None
+        self._workshop: Workshop | None = None
 
     def last_words(self) -> None:
         """What the boards said last: the first question after a failure."""
@@ -86,6 +84,8 @@ class Stage:
     def close(self) -> None:
         """Switch everything off; no process of the story is left."""
         self._weather.close()
+        if self._workshop is not None:
+            self._workshop.close()
         for station in self.stations:
             station.sim.stop()
         if self._server is not None:
@@ -103,9 +103,15 @@ class Stage:
         assert self._ceremony is not None
         return self._ceremony
 
+    @property
+    def workshop(self) -> Workshop:
+        assert self._workshop is not None
+        return self._workshop
+
     # --- boards
 
     def plug_in(self, number: int, board: str) -> Station:
+        """A new board that has started, and waits to be given its identity."""
         from outpost.sim import SimBoard, Wiring
 
         flash = self.folder / f"board-{number}.img"
@@ -122,7 +128,11 @@ class Stage:
         station = Station(number, board, sim)
         self._weather.over(sim, CLIMATES[number])
         self.stations.append(station)
+        # One that is just starting does not hear the station's first Ctrl-C, which costs 2 s.
+        waiting = Signal()
+        station.when("waiting for the station", waiting.set)
         sim.start()
+        self.n.wait(f"{station.name} to ask for the station", LIMIT_S, waiting.is_set)
         return station
 
     def until_running(self, station: Station, version: str) -> None:
@@ -134,34 +144,13 @@ class Stage:
 
     # --- releases
 
-    def release(self, version: str, overlay: Path | None = None) -> BuildResult:
-        from outpost import build
-        from outpost.signing import sign_file
-
-        result = build.build(
-            self.product(), self.folder / "build", version=version, overlay=overlay
-        )
-        sign_file("release", result.payload, result.signed, self.ceremony.key("release"))
+    def release(self, version: str, change: Change | None = None) -> BuildResult:
+        """The signed release, in the fleet's registry; from the workshop when it was begun."""
+        if change:
+            self.n.say(f"{version} changes {change.module}")
+        result = self.workshop.finished(version)
         self.server.publish(result.folder)
         return result
-
-    def product(self) -> Path:
-        """The product of the repository, at the story's pace."""
-        target = self.folder / "product"
-        if not target.exists():
-            shutil.copytree(project_root() / "firmware" / "products" / PRODUCT, target)
-            recipe = target / "product.toml"
-            recipe.write_text(_at_pace(recipe.read_text()))
-        return target
-
-    def overlay(self, version: str, module: str, change: Callable[[str, str], str]) -> Path:
-        folder = self.folder / f"changes-{version}"
-        source = (project_root() / "firmware" / module).read_text()
-        target = folder / module
-        target.parent.mkdir(parents=True)
-        target.write_text(change(source, version))
-        self.n.say(f"{version} changes {module}")
-        return folder
 
     # --- rollouts
 
@@ -230,10 +219,3 @@ class Stage:
         return self.server.registry.telemetry.series(
             station.device_id, "air_temperature", (0, 1 << 52)
         )
-
-
-def _at_pace(recipe: str) -> str:
-    for key, value in _PACE.items():
-        recipe, count = re.subn(rf"(?m)^{key} = \d+", f"{key} = {value}", recipe)
-        assert count == 1, key
-    return recipe

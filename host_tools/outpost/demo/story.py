@@ -8,10 +8,30 @@ from __future__ import annotations
 
 from functools import partial
 
-from outpost.demo.stage import BOARDS, CLIMATES, IMAGES, LIMIT_S, PRODUCT, Stage
+from outpost.demo.stage import BOARDS, CLIMATES, IMAGES, LIMIT_S, Stage
+from outpost.demo.workshop import PRODUCT, Change, Workshop
 from outpost.errors import OutpostError
 
 _CUT_AT_OP = 12  # after the update has begun to write
+
+
+def _append_constant(source: str, version: str) -> str:
+    return f"{source}\nREVISION = {version!r}\n"
+
+
+def _crash_on_start(source: str, version: str) -> str:
+    head = "def run(boot) -> None:\n"
+    assert head in source
+    return source.replace(
+        head, f'{head}    raise RuntimeError("{version}: planted by the demo")\n'
+    )
+
+
+_CHANGES = {
+    "1.1.0": Change("node/core/health.py", _append_constant),
+    "1.2.0": Change("node/main.py", _crash_on_start),
+    "1.3.0": Change("node/main.py", _append_constant),
+}
 
 
 class Story(Stage):
@@ -64,6 +84,8 @@ class Story(Stage):
         from outpost import build
 
         with self.n.step("Build and sign weather 1.0.0; factory images for two kinds of board"):
+            self._workshop = Workshop(self.folder, self.ceremony.key("release"))
+            self._workshop.begin("1.0.0")
             result = self.release("1.0.0")
             self.n.say(
                 f"{result.files} files, {result.bytes:,} bytes, digest {result.digest[:12]}"
@@ -96,6 +118,9 @@ class Story(Stage):
             station="bench-1",
         )
         with self.n.step("Factory: three boards make their keys, get certificates and identities"):
+            for version, change in _CHANGES.items():
+                self.workshop.begin(version, change)
+            self.n.say(f"meanwhile the workshop builds and signs {', '.join(_CHANGES)}")
             for number, board in enumerate(BOARDS):
                 station = self.plug_in(number, board)
                 result = provision(station.sim.repl(), config)
@@ -129,8 +154,7 @@ class Story(Stage):
         from outpost.fleet.rollout import Stage
 
         with self.n.step("Update: 1.1.0, one module changed; a canary first, then the rest"):
-            overlay = self.overlay("1.1.0", "node/core/health.py", _append_constant)
-            result = self.release("1.1.0", overlay)
+            result = self.release("1.1.0", _CHANGES["1.1.0"])
             canary = self.stations[0]
             stages = (Stage("canary", (canary.device_id,)), Stage("everybody", percent=100))
             rollout = self.rollout("1.1.0", stages)
@@ -152,8 +176,7 @@ class Story(Stage):
         from outpost.fleet.rollout import Stage
 
         with self.n.step("A bad release: 1.2.0 crashes on start; the canary takes itself back"):
-            overlay = self.overlay("1.2.0", "node/main.py", _crash_on_start)
-            bad = self.release("1.2.0", overlay)
+            bad = self.release("1.2.0", _CHANGES["1.2.0"])
             canary = self.stations[0]
             stages = (Stage("canary", (canary.device_id,)), Stage("everybody", percent=100))
             rollout = self.rollout("1.2.0", stages)
@@ -178,8 +201,7 @@ class Story(Stage):
         from outpost.fleet.rollout import Stage
 
         with self.n.step("Power cut in the middle of an update: pulled while flash is written"):
-            overlay = self.overlay("1.3.0", "node/main.py", _append_constant)
-            good = self.release("1.3.0", overlay)
+            good = self.release("1.3.0", _CHANGES["1.3.0"])
             victim = self.stations[1]
             cut = partial(victim.sim.cut_power, at_op=_CUT_AT_OP, mode="torn")
             victim.when("update: under way", cut)
@@ -219,18 +241,6 @@ class Story(Stage):
             self.n.check(
                 flow.lost == 0, f"{flow.received} records, {flow.duplicates} duplicates, none lost"
             )
-
-
-def _append_constant(source: str, version: str) -> str:
-    return f"{source}\nREVISION = {version!r}\n"
-
-
-def _crash_on_start(source: str, version: str) -> str:
-    head = "def run(boot) -> None:\n"
-    assert head in source
-    return source.replace(
-        head, f'{head}    raise RuntimeError("{version}: planted by the demo")\n'
-    )
 
 
 def _get(url: str) -> str:
