@@ -41,6 +41,7 @@ from asyncio import core  # noqa: E402
 
 from node.core.mqtt.codec import Options  # noqa: E402
 from node.hal.link import Ports  # noqa: E402
+from node.parts.facts import link_counters  # noqa: E402
 from node.tasks.connect import Config, Connection  # noqa: E402
 
 _STARTED = time.ticks_ms()
@@ -195,8 +196,10 @@ async def main(settings):
     task = asyncio.create_task(connection.run(lambda: None))
     await all_done(connection, source, messages, settings)
     await asyncio.sleep_ms(settings.get("linger_ms", 250))
+    # fmt: off
     say("done", acked=source.acks, missing=source.count - sum(source.seen), heap=await heap(),
-        gap_ms=source.gap_ms, counters=connection.counters, fault=connection.fault)  # fmt: skip
+        gap_ms=source.gap_ms, fault=connection.fault, counters=link_counters(connection))
+    # fmt: on
     if settings.get("stop", True):
         await connection.stop()
         say("stopped")

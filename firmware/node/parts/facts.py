@@ -35,12 +35,27 @@ def heartbeat(node) -> dict:
         "blk": blk,
         "rssi": node.station.rssi(),
         "restarts": node.supervisor.restarts,
-        "mqtt": node.connection.counters,
+        "mqtt": link_counters(node.connection),
         "wifi": [node.radio.joins, node.radio.losses],
         "q": box.depth,
         "box": [box.taken, box.delivered, box.dropped],
         "sensors": node.sense.errors,
         "lost_log": node.log.dropped,
+    }
+
+
+def link_counters(connection) -> dict:
+    session = connection.session
+    inbound = session.inbound
+    return {
+        "connects": connection.connects,
+        "failures": connection.failures,
+        "acked": connection.acks,
+        "received": connection.received,
+        "sub_refused": connection.sub_refused,
+        "resent": session.resent,
+        "strays": session.strays,
+        "oversized": connection.oversized + (inbound.oversized if inbound is not None else 0),
     }
 
 

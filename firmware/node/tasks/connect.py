@@ -43,25 +43,24 @@ class Connection:
     """`ports` is a hal.link.Ports, or anything with its attributes."""
 
     beat_ms = 60000
+    # What most connections never change takes no room in each.
+    fault = ""  # code of the last failure
+    failures = sub_refused = 0  # these and the others are for the heartbeat (parts.facts)
+    oversized = 0  # of the inbound halves that were forgotten
+    _asked = False
 
     def __init__(self, config: Config, ports, log=None) -> None:
         self.config = config
         self.session = Session(config.options)
-        self._window = window = self.session.window
-        self._publish = window.publish
+        self._window = self.session.window
         self.connected = False
-        self.fault = ""  # code of the last failure, for the heartbeat
-        self.connects = self.failures = self.acks = self.received = self.sub_refused = 0
-        self.counters: dict = {}  # these and the session's, for the heartbeat; as of last tick
-        self._count()
+        self.connects = self.acks = self.received = 0
         self._ports = ports
         self._log = log
         self._link = None
         self._live = False  # the link takes bytes
         self._topics: dict = {}
         self._handlers: dict = {}
-        self._asked = False
-        self.oversized = 0
         self.hearing = True  # False: what the broker sends from now on stays unread, before a stop
         self._forget = getattr(ports, "forget", None)  # frees a module that rests, by its name
         self._sources: list = []
@@ -69,7 +68,7 @@ class Connection:
         self._backoff = Backoff(
             ports.below, config.backoff_ms, config.backoff_cap_ms, config.stable_ms
         )
-        self._paused = self._stopping = self._pulling = self._was_open = False
+        self._paused = self._stopping = self._pulling = False
         self._error = None
 
     # For the other tasks.
@@ -82,13 +81,13 @@ class Connection:
         topic = self._topics.get(suffix)
         if topic is None:
             topic = self._topics[suffix] = window.topic(self.config.up + suffix)
-        done = self._publish(topic, payload, qos, retain, token)
+        done = window.publish(topic, payload, qos, retain, token)
         if done and self._pulling:
             return True  # what a source publishes is written together
         if done or window.loose or not qos:
             self._try_write()
             if not done:
-                return self._publish(topic, payload, qos, retain, token)
+                return window.publish(topic, payload, qos, retain, token)
         return done
 
     def subscribe(self, suffix: str, handler) -> None:
@@ -103,6 +102,10 @@ class Connection:
         """`source.pull(connection)` publishes what it has while there is room; returning is how
         it says that it has no more. `source.acked(token)`: the broker has it."""
         self._sources.append(source)
+
+    def remove_source(self, source) -> None:
+        """It has nothing more to say and no message on its way."""
+        self._sources.remove(source)
 
     def kick(self) -> None:
         """A source has something new: pull now, not at the next tick."""
@@ -143,20 +146,19 @@ class Connection:
                 await asyncio.sleep_ms(_TICK_MS)
                 continue
             started = self._ports.ticks_ms()
+            connects = self.connects
             try:
                 await self._one_link(beat)
             except (LinkError, PeerError, MemoryError) as error:
                 if isinstance(error, MemoryError):
                     error = LinkError("memory")
                 self._failed(error)
-                self._backoff.lasted(self._since(started) if self._was_open else 0)
+                if self.connects > connects:
+                    self._backoff.lasted((self._ports.ticks_ms() - started) & _TICKS)
                 await self._wait(self._backoff.next_ms(), beat)
 
     def _online(self) -> bool:
         return self._ports.online is None or self._ports.online()
-
-    def _since(self, then: int) -> int:
-        return (self._ports.ticks_ms() - then) & _TICKS
 
     async def _wait(self, pause_ms: int, beat) -> None:
         while pause_ms > 0 and not self._stopping and not self._paused:
@@ -167,14 +169,12 @@ class Connection:
     def _failed(self, error) -> None:
         self.fault = error.code
         self.failures += 1
-        self._count()
         if self._log is not None:
             self._log.warning("mqtt: %s %s" % (error.code, error.detail))
 
     async def _one_link(self, beat) -> None:
         """One connection, from DNS to its end; leaves no socket and no task behind."""
         config = self.config
-        self._was_open = False
         self._link = link = self._ports.link()
         listener = None
         try:
@@ -206,27 +206,18 @@ class Connection:
             self._pull()
             self._live = False  # until CONNECT is out
 
-    def _count(self) -> None:
-        counters = self.counters
-        session = self.session
-        counters["connects"] = self.connects
-        counters["failures"] = self.failures
-        counters["acked"] = self.acks
-        counters["received"] = self.received
-        counters["sub_refused"] = self.sub_refused
-        counters["resent"] = session.resent
-        counters["strays"] = session.strays
-        if session.inbound is not None:
-            counters["oversized"] = self.oversized + session.inbound.oversized
-            if self._forget is not None and session.inbound.resting():
-                self.oversized += session.inbound.oversized
-                session.inbound = None
-                self._forget("node.core.mqtt.inbound")
+    def _rest(self) -> None:
+        """Nothing came for a while: the incoming half is loaded again when something does."""
+        inbound = self.session.inbound
+        if inbound is not None and self._forget is not None and inbound.resting():
+            self.oversized += inbound.oversized
+            self.session.inbound = None
+            self._forget("node.core.mqtt.inbound")
 
     async def _tend(self, beat) -> None:
         while self._error is None:
             beat()
-            self._count()
+            self._rest()
             self._turn()
             left_ms = self.session.tick(self._ports.ticks_ms())
             self._flush()
@@ -354,7 +345,7 @@ class Connection:
             self._failed(PeerError("handler", error))
 
     def _opened(self, session) -> None:
-        self.connected = self._was_open = True
+        self.connected = True
         self.connects += 1
         wanted = not self._asked and self.config.resubscribe
         if self._handlers and (wanted or not session.present):

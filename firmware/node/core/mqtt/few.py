@@ -9,12 +9,16 @@ the packet id they had; QoS 0 packets are `loose`, never kept, never beside an u
 MQTT 3.1.1 only. One difference: what is acknowledged out of turn makes room at once.
 
 Invariants. Publish k, counted from the oldest, has been written as a whole or in part iff
-k < sent + taking. While QoS 0 packets are being written `arena` is `loose`, the same object.
+k < sent + taking. `arena` is `loose`, the same object, iff QoS 0 packets are being written.
 """
 
 from micropython import const
 from node.core.errors import CallerError
 from node.core.mqtt.codec import packet, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _FLIGHT = const(700)  # small packets leave with one write, up to so many bytes
 _HEAD = const(5)  # 3.3: first byte, two of length, two of packet id
@@ -27,20 +31,21 @@ class Few:
     at = 0  # `arena` is written from its beginning
     open = False  # QoS 0 may be sent
     moved = False  # something was acknowledged, or became the oldest
-    token: object = 0
 
     def __init__(self, limit: int, size: int) -> None:
         self.limit = limit
         self._size = size
         self._kept: list[tuple[int, bytearray, object]] = []  # packet id, packet, token
-        self.loose = b""  # QoS 0 packets
-        self.arena: bytes | bytearray = b""  # what is being written
+        self.loose: Any = 0  # QoS 0 packets; who has written them says so by a 0 here
+        self.arena: Any = b""  # what is being written
         self.count = self.sent = self.taking = self.pid = 0
+        self.token: object = 0
 
     def topic(self, name: str) -> bytes:
         """What publish() wants for `name`."""
-        if not name or "+" in name or "#" in name or "\0" in name:
-            raise CallerError("topic", name)  # 3.3.2.1, 4.7.3
+        for sign in "+#\0":
+            if sign in name or not name:
+                raise CallerError("topic", name)  # 3.3.2.1, 4.7.3
         return text(name.encode())
 
     def publish(
@@ -53,24 +58,25 @@ class Few:
         if qos:
             if self.count >= self.limit or self.loose:
                 return False
-        elif self.sent < self.count or not self.open or self.loose and self.arena is self.loose:
+        elif self.sent < self.count or not self.open or self.arena is self.loose:
             return False
-        need += len(self.loose)
         for entry in self._kept:
             need += len(entry[1])
-        if need > self._size:
+        if need + len(self.loose or b"") > self._size:
             return False
-        first = 0x30 | qos << 1 | retain
         try:
+            if qos:
+                pid = self.next_pid()
+                topic += pid.to_bytes(2, "big")
+            made = packet(0x30 | qos << 1 | retain, topic + payload)
             if not qos:
-                self.loose += packet(first, topic + payload)
+                self.loose = (self.loose or b"") + made
                 return True
-            pid = self.next_pid()
-            made = packet(first, topic + bytes([pid >> 8, pid & 255]) + payload)
             self._kept.append((pid, made, token))
         except MemoryError:
             return False
-        self.moved |= not self.count
+        if not self.count:
+            self.moved = True
         self.count += 1
         return True
 
@@ -84,27 +90,17 @@ class Few:
 
     def take(self, most: int = 65535) -> int:
         """Make `arena` what is to be written next, and return its length: the oldest unwritten
-        publish and small ones behind it, at `most` so many; or the loose bytes."""
-        k = self.sent
-        if k == self.count:
-            self.arena = self.loose
-        else:
-            arena = self._kept[k][1]
-            k += 1
-            while k < self.count and k - self.sent < most:
-                after = self._kept[k][1]
-                if len(arena) + len(after) > _FLIGHT:
-                    break
-                arena = arena + after  # a new object: those that are kept stay as they are
-                k += 1
-            self.arena = arena
-            self.taking = k - self.sent
+        publish and small ones behind it, or the loose bytes. `most` is MQTT 5's."""
+        arena: bytes | bytearray = b""
+        taking = 0
+        for entry in self._kept[self.sent :]:
+            if arena and len(arena) + len(entry[1]) > _FLIGHT:
+                break
+            arena = arena + entry[1] if arena else entry[1]  # what is kept stays as it is
+            taking += 1
+        self.taking = taking
+        self.arena = arena or self.loose or b""
         return len(self.arena)
-
-    def loose_left(self) -> None:
-        """The loose bytes have been written, if those were."""
-        if self.arena is self.loose:
-            self.loose = b""
 
     def acked(self, pid: int) -> bool:
         """PUBACK `pid`: its token is in `token`. False when no written publish has that id."""
@@ -126,6 +122,6 @@ class Few:
         again = self.sent + (self.taking if partly else 0)
         for k in range(again):
             self._kept[k][1][0] |= 8
-        self.sent = self.taking = 0
-        self.loose = self.arena = b""
+        self.sent = self.taking = self.loose = 0
+        self.arena = b""
         return again

@@ -45,19 +45,28 @@ class Session:
     No class on the hot path has a property: MicroPython then searches the class at each store.
     """
 
+    # What few sessions change takes no room in each.
+    inbound: "Any" = None
+    v5: "Any" = None
+    strays = 0
+    _ping_have = 0
+
     def __init__(self, options: "Options") -> None:
         self.options = options
         self.state = _CLOSED
-        self.window = _window_of(options)
+        # Only the one that is used is loaded. `few` knows no properties: MQTT 5 takes the other.
+        if options.few and options.version != 5:
+            from node.core.mqtt.few import Few as Window
+        else:
+            from node.core.mqtt.window import Window  # type: ignore[assignment]
+        self.window: Any = Window(options.window, options.window_bytes)
         self.reader = Reader(options.max_packet)
         self.control: list[bytes | bytearray] = []
         self.reason = 0
         self.present = False  # the broker had kept our session
-        self.inbound: Any = None
         self.owing = False  # the application is looking at a message
-        self.v5: Any = None
         self.pipeline = 65535  # publishes that may follow CONNECT at once (3.1.4)
-        self.strays = self.resent = 0
+        self.resent = 0
         self.out: bytearray | bytes = b""
         self.out_at = self.out_left = 0
         self._begun = False  # some of `out` was written
@@ -66,33 +75,23 @@ class Session:
         self._in: bytearray = self.reader.body
         self._at = self._end = 0
         self._rx = self._tx = False  # since the last tick
-        self._rx_ms = self._tx_ms = self._moved_ms = self._ping_ms = 0
+        self._ping_ms = 0  # the other times: connect()
         self._pinging = self._heard = False  # a ping is out; a whole packet came
-        self._ping_have = 0
         self.keepalive_ms = options.keepalive_s * 1000
         if options.version == 5:
-            self.use_v5()
+            from node.core.mqtt.v5 import V5
 
-    def use_v5(self) -> None:
-        from node.core.mqtt.v5 import V5
-
-        self.v5 = V5()
+            self.v5 = V5()
 
     def connect(self, now: int) -> None:
         """Begin on a fresh link: CONNECT, then all that is unacknowledged."""
-        self.resent += self.window.rewind(self._begun)
-        self.window.open = False
-        self.out_left = 0
-        self._begun = False
+        self.closed()
         self._at = self._end = 0
         self.more = False
         self.reader.reset()
         self.state = _OPENING
         self._rx_ms = self._tx_ms = self._moved_ms = now
         self._rx = self._tx = self._pinging = False
-        if self.inbound is not None:
-            self.inbound.reset()
-        self.control.clear()
         if self.v5 is not None:
             self.control.append(self.v5.connect(self))
         else:
@@ -106,7 +105,9 @@ class Session:
 
             fall_back(self)
         self.state = _CLOSED
-        self.window.open = False
+        self.resent += self.window.rewind(self._begun)
+        self.window.open = self._begun = False
+        self.out_left = 0
         self.control.clear()
         self.out = self.window.arena  # and no stray bytes in the middle of the heap
         if self.inbound is not None:
@@ -144,7 +145,7 @@ class Session:
             window.sent += window.taking
             window.taking = 0
         elif self.out is window.arena:
-            window.loose_left()
+            window.loose = 0
 
     def feed(self, buf: bytearray, count: int) -> None:
         """The first `count` bytes of `buf` came from the peer. They must stay as they are until
@@ -272,9 +273,7 @@ class Session:
         if self.state != _OPEN:
             raise PeerError("order", kind)  # 3.2: CONNACK comes first, and once
         if kind == 3 or kind == 9 or kind == 11 or head == 0x62:
-            if self.inbound is None:
-                self.need_inbound()
-            return int(self.inbound.packet(self))
+            return int(self.need_inbound().packet(self))
         if head == 0xD0 and not reader.size:
             self._pinging = False
             return NOTHING
@@ -305,14 +304,3 @@ class Session:
         self.pipeline = 65535
         self.window.open = self.window.moved = True
         return CONNECTED
-
-
-def _window_of(options: "Options") -> "Any":
-    """Only the one that is used is loaded. `few` knows no properties: MQTT 5 takes the other."""
-    if options.few and options.version != 5:
-        from node.core.mqtt.few import Few
-
-        return Few(options.window, options.window_bytes)
-    from node.core.mqtt.window import Window
-
-    return Window(options.window, options.window_bytes)

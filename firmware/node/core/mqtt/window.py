@@ -35,12 +35,12 @@ class Window:
         self.count = 0
         self.sent = 0  # entries written as a whole on this link
         self.taking = 0  # entries being written
-        self.loose = 0  # bytes of QoS 0
+        self.loose = 0  # bytes of QoS 0; who has written them says so by a 0 here
         self.moved = False  # something was acknowledged, or became the oldest
         self.at = 0  # where what `take` found begins
         self.token: object = 0
         self.pid = 0  # given out last
-        self._leaving = False  # the loose bytes are being written
+        self._leaving = False  # the loose bytes, if there are any, are being written
         self._size = size
         self._slots = slots
         self._pids = [0] * slots
@@ -61,7 +61,7 @@ class Window:
                 return False
             first = 0x33 if retain else 0x32
         else:
-            if self.sent < count or self._leaving or not self.open:
+            if self.sent < count or not self.open or self.loose and self._leaving:
                 return False
             first = 0x31 if retain else 0x30
         if topic.first != first or topic.size != len(payload):
@@ -80,6 +80,7 @@ class Window:
             pack_into(topic.form, self.arena, at, topic.head, payload)
             if not self.loose:
                 self._loose_at = at
+                self._leaving = False
             self.loose += total
         else:
             pid = self.pid + 1
@@ -140,11 +141,6 @@ class Window:
         self.taking = k - self.sent
         return left
 
-    def loose_left(self) -> None:
-        """The loose bytes have been written."""
-        self._leaving = False
-        self.loose = 0
-
     def acked(self, pid: int) -> bool:
         """PUBACK `pid`: its token is in `token`. False when no written entry has that id."""
         i = self._first
@@ -189,7 +185,6 @@ class Window:
                 kept += 1
         self.count = kept
         self.sent = self.taking = self.loose = 0
-        self._leaving = False
         return again
 
     def _move(self, i: int, j: int) -> None:
