@@ -9,7 +9,9 @@ the packet id they had; QoS 0 packets are `loose`, never kept, never beside an u
 MQTT 3.1.1 only. One difference: what is acknowledged out of turn makes room at once.
 
 Invariants. Publish k, counted from the oldest, has been written as a whole or in part iff
-k < sent + taking. `arena` is `loose`, the same object, iff QoS 0 packets are being written.
+k < sent + taking; `sent` alone counts rightly when nothing is being written, for one of `taking`
+may be acknowledged before its write is done. `arena` is `loose`, the same object, iff QoS 0
+packets are being written.
 """
 
 from micropython import const
@@ -108,10 +110,7 @@ class Few:
             if self._kept[k][0] == pid:
                 self.token = self._kept.pop(k)[2]
                 self.count -= 1
-                if k < self.sent:
-                    self.sent -= 1
-                else:
-                    self.taking -= 1
+                self.sent -= 1
                 self.moved = True
                 return True
         return False
