@@ -3,7 +3,7 @@
 In the environment, because an argument of more than 255 characters is fatal to the VM:
 NODE_FIRMWARE, the folder to import from, and NODE_SETTINGS, JSON with
   host, port, tls {cert, key, anchors}, keepalive_s, ack_timeout_ms, open_timeout_ms, window,
-  window_bytes, max_packet, version, clean, backoff_ms, backoff_cap_ms, stable_ms
+  window_bytes, few, max_packet, version, clean, backoff_ms, backoff_cap_ms, stable_ms
   count, interval_ms (0: as fast as may be), size, qos: the messages; payload "<number> xxxx"
   dns: port of a name server to ask instead of the system's
   longest_pauses: no jitter; clock_jumps; will; stop: say DISCONNECT at the end
@@ -113,7 +113,7 @@ class Source:
 def connection_of(settings):
     options = Options("dev-1")
     for name in ("keepalive_s", "ack_timeout_ms", "connack_timeout_ms", "window", "window_bytes",
-                 "max_packet", "version", "clean"):  # fmt: skip
+                 "max_packet", "version", "clean", "few"):  # fmt: skip
         if name in settings:
             setattr(options, name, settings[name])
     if settings.get("will"):
@@ -198,7 +198,8 @@ async def main(settings):
     await asyncio.sleep_ms(settings.get("linger_ms", 250))
     # fmt: off
     say("done", acked=source.acks, missing=source.count - sum(source.seen), heap=await heap(),
-        gap_ms=source.gap_ms, fault=connection.fault, counters=link_counters(connection))
+        gap_ms=source.gap_ms, fault=connection.fault, counters=link_counters(connection),
+        windows=[name for name in ("few", "window") if "node.core.mqtt." + name in sys.modules])
     # fmt: on
     if settings.get("stop", True):
         await connection.stop()

@@ -289,10 +289,11 @@ def test_tls_undisturbed(tmp_path: Path, pki: Pki) -> None:
             finish("TLS", node, receiver, duplicates=0)
 
 
-def test_tls_link_cut_again_and_again(tmp_path: Path, pki: Pki) -> None:
+@pytest.mark.parametrize("few", [False, True], ids=["ring", "few"])
+def test_tls_link_cut_again_and_again(tmp_path: Path, pki: Pki, few: bool) -> None:
     with Broker(tmp_path, pki) as broker, Proxy(broker.port) as proxy:
         receiver = Receiver(broker)
-        given = {**tls_settings(broker, pki, count=60), "port": proxy.port}
+        given = {**tls_settings(broker, pki, count=60, few=few), "port": proxy.port}
         with Node(given) as node:
             for _ in range(4):
                 time.sleep(0.6)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.sim.mqtt_harness import Broker, Node, Peer, Receiver, ScriptedBroker, puback
 
+both_windows = pytest.mark.parametrize("few", [False, True], ids=["ring", "few"])
 HEAP_SLACK = 1024
 QUICK = {"backoff_ms": 50, "backoff_cap_ms": 400, "stable_ms": 2000, "count": 12}
 
@@ -26,6 +27,7 @@ def play(script: Callable[[Peer], None], timeout_s: float = 20, **more: Any) -> 
     with ScriptedBroker(script) as broker, Node(settings(broker.port, **more)) as node:
         done = node.result(timeout_s)
         assert done["missing"] == 0
+        assert done["windows"] == ["few" if more.get("few") else "window"]  # only that one loaded
         idle = node.seen("idle")
         grown = done["heap"] - idle[0]["heap"] if idle else 0
         assert grown <= HEAP_SLACK
@@ -51,18 +53,20 @@ def check_resends(broker: ScriptedBroker) -> None:
             assert (dup, pid) == (1, first[payload][1])
 
 
-def test_one_puback_withheld() -> None:
+@both_windows
+def test_one_puback_withheld(few: bool) -> None:
     def noack(peer: Peer) -> None:
         peer.accept()
         peer.serve(lambda pid: b"" if peer.number == 1 and pid == 4 else puback(pid))
 
-    broker, done, faults = play(noack, ack_timeout_ms=1000, window=4)
+    broker, done, faults = play(noack, few=few, ack_timeout_ms=1000, window=4)
     assert faults == ["no_puback"] and broker.connections == 2
     # those behind it that were acknowledged are not sent again
     assert len(broker.publishes()) == 12 + 1
 
 
-def test_closed_before_puback() -> None:
+@both_windows
+def test_closed_before_puback(few: bool) -> None:
     def dropack(peer: Peer) -> None:
         peer.accept()
 
@@ -73,30 +77,33 @@ def test_closed_before_puback() -> None:
 
         peer.serve(answer)
 
-    _, done, faults = play(dropack)
+    _, done, faults = play(dropack, few=few)
     assert len(faults) == 1 and done["gap_ms"] < 1500
 
 
-def test_every_puback_twice() -> None:
+@both_windows
+def test_every_puback_twice(few: bool) -> None:
     def dupack(peer: Peer) -> None:
         peer.accept()
         peer.serve(lambda pid: puback(pid) * 2)
 
-    broker, done, faults = play(dupack)
+    broker, done, faults = play(dupack, few=few)
     assert faults == [] and broker.connections == 1
     assert done["counters"]["strays"] == 12
 
 
-def test_stray_puback_first() -> None:
+@both_windows
+def test_stray_puback_first(few: bool) -> None:
     def ackother(peer: Peer) -> None:
         peer.accept()
         peer.serve(lambda pid: puback(0x3132) + puback(pid))
 
-    broker, done, faults = play(ackother)
+    broker, done, faults = play(ackother, few=few)
     assert faults == [] and done["counters"]["strays"] == 12
 
 
-def test_late_puback() -> None:
+@both_windows
+def test_late_puback(few: bool) -> None:
     """The acknowledgement of the connection before arrives on this one, besides its own."""
 
     def lateack(peer: Peer) -> None:
@@ -107,11 +114,12 @@ def test_late_puback() -> None:
             return
         peer.serve(lambda pid: puback(pid) + puback(1))
 
-    broker, done, faults = play(lateack)
+    broker, done, faults = play(lateack, few=few)
     assert len(faults) == 1 and done["counters"]["strays"] >= 10
 
 
-def test_pubacks_in_reverse_order() -> None:
+@both_windows
+def test_pubacks_in_reverse_order(few: bool) -> None:
     held: list[int] = []
 
     def reverse(peer: Peer) -> None:
@@ -127,11 +135,12 @@ def test_pubacks_in_reverse_order() -> None:
 
         peer.serve(answer)
 
-    _, done, faults = play(reverse, window=4)
+    _, done, faults = play(reverse, few=few, window=4)
     assert faults == []
 
 
-def test_half_open_link() -> None:
+@both_windows
+def test_half_open_link(few: bool) -> None:
     def halfopen(peer: Peer) -> None:
         peer.accept()
         if peer.number == 1:
@@ -140,22 +149,24 @@ def test_half_open_link() -> None:
             peer.silence()
         peer.serve()
 
-    _, done, faults = play(halfopen, keepalive_s=2, ack_timeout_ms=60000)
+    _, done, faults = play(halfopen, few=few, keepalive_s=2, ack_timeout_ms=60000)
     assert faults == ["no_pingresp"] and done["gap_ms"] < 3500
 
 
-def test_no_connack() -> None:
+@both_windows
+def test_no_connack(few: bool) -> None:
     def noconnack(peer: Peer) -> None:
         if peer.number == 1:
             peer.silence()
         peer.accept()
         peer.serve()
 
-    _, _, faults = play(noconnack, connack_timeout_ms=800)
+    _, _, faults = play(noconnack, few=few, connack_timeout_ms=800)
     assert faults == ["no_connack"]
 
 
-def test_end_of_file_before_connack() -> None:
+@both_windows
+def test_end_of_file_before_connack(few: bool) -> None:
     def eofconnack(peer: Peer) -> None:
         if peer.number == 1:
             return  # not even CONNECT is read: a reset
@@ -165,11 +176,12 @@ def test_end_of_file_before_connack() -> None:
         peer.accept()
         peer.serve()
 
-    _, _, faults = play(eofconnack)
+    _, _, faults = play(eofconnack, few=few)
     assert len(faults) == 2 and set(faults) <= {"eof", "lost"}
 
 
-def test_session_present() -> None:
+@both_windows
+def test_session_present(few: bool) -> None:
     def present(peer: Peer) -> None:
         peer.accept(present=1)
         if peer.number < 4:
@@ -177,7 +189,7 @@ def test_session_present() -> None:
             return
         peer.serve()
 
-    broker, done, _ = play(present)
+    broker, done, _ = play(present, few=few)
     assert broker.connections == 4 and done["counters"]["connects"] == 4
 
 
@@ -299,10 +311,11 @@ def test_kicked_right_after_connack_backs_off() -> None:
         assert pause >= min(1.0, 0.02 * 2**number)
 
 
-def test_packet_ids_wrap_with_a_real_broker(tmp_path: Any) -> None:
+@both_windows
+def test_packet_ids_wrap_with_a_real_broker(tmp_path: Any, few: bool) -> None:
     """65,535 and some more publishes with QoS 1 in one session."""
     with Broker(tmp_path) as broker:
-        given = settings(broker.port, count=66000, interval_ms=0, size=16, window=20)
+        given = settings(broker.port, count=66000, interval_ms=0, size=16, window=20, few=few)
         with Node(given, heap="1m") as node:
             done = node.result(60)
     assert done["missing"] == 0 and done["counters"]["connects"] == 1
