@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,22 @@ def test_nothing_is_allocated_per_publish(bench: Bench, tls: bool, qos: int) -> 
         used, locked = bench.need("ours", "heap", broker.port, tls, qos=qos, count=200)
     assert used == 0
     assert locked == 1, "an allocation was tried with the heap locked"
+
+
+EMPTY = """
+import gc, sys
+sys.path[:] = [".frozen", {firmware!r}]
+from node.core.mqtt.few import Few
+gc.collect()
+before = gc.mem_alloc()
+few = Few(8, 2048)
+few.open = few.moved = True
+gc.collect()
+print(gc.mem_alloc() - before)
+"""
+
+
+def test_few_reserves_nothing(vm32: Path, root: Path) -> None:
+    program = EMPTY.format(firmware=str(root / "firmware"))
+    run = subprocess.run([vm32, "-c", program], capture_output=True, text=True, timeout=30)
+    assert 0 < int(run.stdout) <= 150, run.stderr
