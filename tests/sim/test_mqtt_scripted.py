@@ -193,7 +193,8 @@ def test_session_present(few: bool) -> None:
     assert broker.connections == 4 and done["counters"]["connects"] == 4
 
 
-def test_one_byte_per_segment() -> None:
+@both_windows
+def test_one_byte_per_segment(few: bool) -> None:
     def trickle(peer: Peer) -> None:
         def slowly(data: bytes) -> None:
             for byte in data:
@@ -210,11 +211,12 @@ def test_one_byte_per_segment() -> None:
 
         peer.serve(answer)
 
-    _, _, faults = play(trickle)
+    _, _, faults = play(trickle, few=few)
     assert faults == []
 
 
-def test_qos2_message() -> None:
+@both_windows
+def test_qos2_message(few: bool) -> None:
     def whole(peer: Peer) -> None:
         topic = b"v1/dev-1/down/command"
         body = bytes([0, len(topic)]) + topic + b"\x00\x09hi"
@@ -232,7 +234,7 @@ def test_qos2_message() -> None:
         peer.serve()
 
     with ScriptedBroker(whole) as broker:
-        with Node(settings(broker.port, subscribe="command", expect=1)) as node:
+        with Node(settings(broker.port, few=few, subscribe="command", expect=1)) as node:
             node.result()
             assert len(node.seen("message")) == 1
             assert node.seen("fault") == []
@@ -240,14 +242,15 @@ def test_qos2_message() -> None:
         assert answers == [0x50, 0x50, 0x70]
 
 
-def test_header_claims_200_megabytes() -> None:
+@both_windows
+def test_header_claims_200_megabytes(few: bool) -> None:
     def huge(peer: Peer) -> None:
         peer.accept()
         if peer.number == 1:
             peer.send(b"\x30\x80\x84\xaf\x5f\x00\x01t")
         peer.serve()
 
-    _, done, faults = play(huge, keepalive_s=2, ack_timeout_ms=1000)
+    _, done, faults = play(huge, few=few, keepalive_s=2, ack_timeout_ms=1000)
     assert faults in (["no_puback"], ["no_pingresp"])
 
 

@@ -7,7 +7,7 @@ import unittest
 from mqtt_case import CONNACK, Case, ack, events, packets, publish, publish_of, written
 from node.core.errors import CallerError
 from node.core.mqtt import few
-from node.core.mqtt.codec import Options
+from node.core.mqtt.codec import Options, packet
 from node.core.mqtt.window import Window
 
 
@@ -246,7 +246,7 @@ class Few(Case):
 
     def test_no_memory_for_a_message_is_no_room(self):
         session = self.opened()
-        packet = few.packet
+        made = few.packet
 
         def none(first, body):
             raise MemoryError
@@ -256,7 +256,7 @@ class Few(Case):
             self.assertFalse(publish(session, b"x"))
             self.assertFalse(publish(session, b"x", 0))
         finally:
-            few.packet = packet
+            few.packet = made
         self.assertEqual(session.window.count, 0)
         self.assertTrue(publish(session, b"x"))
         self.assertEqual(packets(written(session))[0][0], 0x32)
@@ -274,6 +274,20 @@ class Few(Case):
         kept[1] = second
         self.assertEqual([p[0] for p in packets(written(session))], [0x32, 0x32])
         self.assertEqual(session.window.sent, 2)
+
+    def test_the_readers_memory_grows_with_what_comes_up_to_its_bound(self):
+        session = self.opened(max_packet=128)
+        publish(session, b"x")
+        written(session)
+        self.assertEqual(events(session, ack(1), 1), [("acked", 0)])
+        self.assertEqual(len(session.reader.body), 16)
+        for size in (40, 125, 126, 60000):
+            data = packet(0x30, b"\0\1t" + bytes(size))
+            found = events(session, data, 50)
+            self.assertEqual(len(found), 1 if 3 + size <= 128 else 0)
+            self.assertEqual(len(session.reader.body), min(3 + size, 128))
+        self.assertEqual(session.inbound.oversized, 2)
+        self.assertEqual(len(events(session, packet(0x30, b"\0\1t" + bytes(125)))), 1)
 
     def test_nothing_is_held_when_all_is_said(self):
         session = self.opened()

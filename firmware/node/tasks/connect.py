@@ -26,17 +26,18 @@ _RECEIVE_BYTES = const(256)
 class Config:
     """Where to connect, as whom (`options` has the client id), and how to be patient."""
 
+    open_timeout_ms = 20000
+    backoff_ms = 1000
+    backoff_cap_ms = 120000
+    stable_ms = 30000
+    resubscribe = True  # False on a wake whose session already has them
+
     def __init__(self, host: str, port: int, options: Options) -> None:
         self.host = host
         self.port = port
         self.options = options
         self.up = "v1/%s/up/" % options.client_id
         self.down = "v1/%s/down/" % options.client_id
-        self.open_timeout_ms = 20000
-        self.backoff_ms = 1000
-        self.backoff_cap_ms = 120000
-        self.stable_ms = 30000
-        self.resubscribe = True  # False on a wake whose session already has them
 
 
 class Connection:

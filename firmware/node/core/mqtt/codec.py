@@ -39,7 +39,7 @@ class Options:
     password = b""
     window = 8  # unacknowledged QoS 1 publishes
     window_bytes = 2048  # buffer they share
-    few = False  # a short conversation: `few` instead of `window`, with MQTT 3.1.1
+    few = False  # a short conversation: nothing reserved ahead, `few` instead of `window`
     max_packet = 1024  # incoming; longer ones are skipped and counted
     ack_timeout_ms = 20000
     connack_timeout_ms = 15000

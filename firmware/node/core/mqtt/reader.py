@@ -2,7 +2,8 @@
 
 Owns one buffer, `body`, and its bound: a packet longer than that is consumed to its end, with
 only its first `len(body)` bytes kept, and is handed on with `whole` false. Nothing is ever
-allocated on the word of a peer.
+allocated on the word of a peer, or, where a conversation is short and most likely nothing but
+acknowledgements will come, nothing beyond the bound.
 """
 
 from micropython import const
@@ -16,8 +17,9 @@ class Reader:
     """`take` until `ready`; then `head`, `size` and `body` describe one packet until the next
     `take`. `busy` is true in the middle of a packet."""
 
-    def __init__(self, bound: int) -> None:
-        self.body = bytearray(bound)
+    def __init__(self, bound: int, at_first: int) -> None:
+        self._bound = bound
+        self.body = bytearray(at_first)
         self.reset()
 
     def reset(self) -> None:
@@ -55,6 +57,9 @@ class Reader:
         self.size |= (byte & 127) << self._shift
         if byte < 128:
             self._stage = _BODY
+            keep = min(self.size, self._bound)
+            if keep > len(self.body):
+                self.body = bytearray(keep)
         elif self._shift == 21:
             from node.core.errors import PeerError
 

@@ -37,6 +37,7 @@ _TICKS = const(0x3FFFFFFF)  # the period of time.ticks_ms() on the smallest port
 _CONTROL = const(16)  # control packets queued before incoming ones have to wait
 _IDLE_MS = const(60000)
 _PROGRESS = const(1024)
+_SHORT = const(16)  # all acknowledgements
 
 
 class Session:
@@ -60,7 +61,8 @@ class Session:
         else:
             from node.core.mqtt.window import Window  # type: ignore[assignment]
         self.window: Any = Window(options.window, options.window_bytes)
-        self.reader = Reader(options.max_packet)
+        bound = options.max_packet
+        self.reader = Reader(bound, _SHORT if options.few else bound)
         self.control: list[bytes | bytearray] = []
         self.reason = 0
         self.present = False  # the broker had kept our session
