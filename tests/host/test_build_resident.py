@@ -23,10 +23,10 @@ TABLES = 620
 LATER = (
     "battery updating core/anomaly core/at_rest core/check core/command core/conditions core/csr"
     " core/dns core/fetch core/filetable core/http core/image core/inflate core/model"
-    " core/mqtt/inbound core/mqtt/v5 core/p256 core/portal core/record core/smooth core/sntp"
-    " core/staging core/thin core/update core/url core/wifi hal/analog hal/ethernet hal/flash"
-    " hal/rail hal/resolve hal/runtime hal/shift hal/slotfiles hal/sntp hal/tls_codes hal/wifi"
-    " parts/check parts/facts parts/farewell parts/hands parts/selftest tasks/command"
+    " core/mqtt/few core/mqtt/inbound core/mqtt/v5 core/p256 core/portal core/record core/smooth"
+    " core/sntp core/staging core/thin core/update core/url core/wifi hal/analog hal/ethernet"
+    " hal/flash hal/rail hal/resolve hal/runtime hal/shift hal/slotfiles hal/sntp hal/tls_codes"
+    " hal/wifi parts/check parts/facts parts/farewell parts/hands parts/selftest tasks/command"
     " tasks/download tasks/network tasks/remote tasks/switched tasks/wake"
 )
 LATER_MODULES = {"node." + row.replace("/", ".") for row in LATER.split()}

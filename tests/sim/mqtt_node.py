@@ -41,7 +41,7 @@ from asyncio import core  # noqa: E402
 
 from node.core.mqtt.codec import Options  # noqa: E402
 from node.hal.link import Ports  # noqa: E402
-from node.parts.facts import link_counters  # noqa: E402
+from node.parts import facts  # noqa: E402
 from node.tasks.connect import Config, Connection  # noqa: E402
 
 _STARTED = time.ticks_ms()
@@ -198,7 +198,7 @@ async def main(settings):
     await asyncio.sleep_ms(settings.get("linger_ms", 250))
     # fmt: off
     say("done", acked=source.acks, missing=source.count - sum(source.seen), heap=await heap(),
-        gap_ms=source.gap_ms, fault=connection.fault, counters=link_counters(connection),
+        gap_ms=source.gap_ms, fault=connection.fault, counters=facts.mqtt(connection),
         windows=[name for name in ("few", "window") if "node.core.mqtt." + name in sys.modules])
     # fmt: on
     if settings.get("stop", True):

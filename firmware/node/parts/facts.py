@@ -35,7 +35,7 @@ def heartbeat(node) -> dict:
         "blk": blk,
         "rssi": node.station.rssi(),
         "restarts": node.supervisor.restarts,
-        "mqtt": link_counters(node.connection),
+        "mqtt": mqtt(node.connection),
         "wifi": [node.radio.joins, node.radio.losses],
         "q": box.depth,
         "box": [box.taken, box.delivered, box.dropped],
@@ -44,7 +44,8 @@ def heartbeat(node) -> dict:
     }
 
 
-def link_counters(connection) -> dict:
+def mqtt(connection) -> dict:
+    """The connection's counters."""
     session = connection.session
     inbound = session.inbound
     return {

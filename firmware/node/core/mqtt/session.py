@@ -57,10 +57,14 @@ class Session:
         self.state = _CLOSED
         # Only the one that is used is loaded. `few` knows no properties: MQTT 5 takes the other.
         if options.few and options.version != 5:
-            from node.core.mqtt.few import Few as Window
+            from node.core.mqtt.few import Few
+
+            window: Any = Few
         else:
-            from node.core.mqtt.window import Window  # type: ignore[assignment]
-        self.window: Any = Window(options.window, options.window_bytes)
+            from node.core.mqtt.window import Window
+
+            window = Window
+        self.window = window(options.window, options.window_bytes)
         bound = options.max_packet
         self.reader = Reader(bound, _SHORT if options.few else bound)
         self.control: list[bytes | bytearray] = []
