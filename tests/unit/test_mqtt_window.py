@@ -248,7 +248,7 @@ class Few(Case):
         session = self.opened()
         made = few.packet
 
-        def none(first, body):
+        def none(first, body, rest):
             raise MemoryError
 
         few.packet = none

@@ -8,15 +8,17 @@ from micropython import const
 _MAX_TEXT = const(65535)  # 1.5.3: a string's length is two bytes
 
 
-def packet(first: int, body: bytes) -> bytearray:
+def packet(first: int, body: bytes, rest: bytes = b"") -> bytearray:
     """2.2: a whole packet. The length takes seven bits a byte, least significant first."""
-    head = bytearray([first])
-    size = len(body)
+    made = bytearray([first])
+    size = len(body) + len(rest)
     while size > 127:
-        head.append(size & 127 | 128)
+        made.append(size & 127 | 128)
         size >>= 7
-    head.append(size)
-    return head + body
+    made.append(size)
+    made += body
+    made += rest  # grows where it is: what is large is never there twice
+    return made
 
 
 def text(value: bytes) -> bytes:

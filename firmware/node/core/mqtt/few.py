@@ -70,7 +70,7 @@ class Few:
             if qos:
                 pid = self.next_pid()
                 topic += pid.to_bytes(2, "big")
-            made = packet(0x30 | qos << 1 | retain, topic + payload)
+            made = packet(0x30 | qos << 1 | retain, topic, payload)
             if not qos:
                 self.loose = (self.loose or b"") + made
                 return True
