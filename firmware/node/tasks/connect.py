@@ -297,7 +297,7 @@ class Connection:
         if self._live:
             try:
                 self._write()
-            except LinkError as error:
+            except (LinkError, MemoryError) as error:
                 self._error = error
                 self._live = False
 
