@@ -171,6 +171,9 @@ class Publishing(Case):
         self.assertFalse(session.window.publish(topic, b"e", 0))
         self.assertEqual([p[0] for p in packets(written(session))], [0x32])
         self.assertEqual(session.window.count, 1)
+        self.assertTrue(session.window.publish(topic, b"f", 0))
+        self.assertTrue(session.window.publish(topic, b"g", 0))
+        self.assertEqual(written(session), b"\x30\4\0\1tf\x30\4\0\1tg")
 
     def test_partial_writes_at_every_byte(self):
         session = self.opened()
