@@ -92,9 +92,6 @@ class Node:
     def may_update(self) -> str:
         return modules.briefly(_CHECK, "allowed", self)
 
-    def all_told(self) -> None:
-        modules.briefly(_CHECK, "all_told", self)
-
     def has_room(self) -> bool:
         gc.collect()
         return gc.mem_free() > _CHECK_BYTES

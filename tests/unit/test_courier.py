@@ -3,7 +3,8 @@
 import asyncio
 import unittest
 
-from node.tasks.wake import Budget, Courier
+from node.tasks.courier import Courier
+from node.tasks.wake import Budget
 
 if not hasattr(asyncio, "sleep_ms"):  # CPython
 

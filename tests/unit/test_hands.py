@@ -7,10 +7,10 @@ from loader import cbor
 from node.core.command import Gate, Refused
 from node.core.log import DEBUG, ERROR, INFO, Log
 from node.tasks import command as task
-from node.tasks import watch
+from node.tasks import inbox
 from node.tasks.command import Commands
+from node.tasks.inbox import Inbox
 from node.tasks.remote import Remote
-from node.tasks.watch import Inbox
 
 if not hasattr(asyncio, "sleep_ms"):  # CPython
 
@@ -71,7 +71,7 @@ class TestInbox(unittest.TestCase):
         self.handled = []
         self.closed = 0
         self.short = self.greed = 0
-        watch._MEMORY_MS = 1
+        inbox._MEMORY_MS = 1
         self.inbox = Inbox(self.link, (self.open, self.close), self.log)
 
     def open(self, kind):

@@ -47,11 +47,14 @@ class Log:
     def add(self, level: int, text: str) -> None:
         if level < self.level:
             return
-        text = "".join(c if c >= " " else " " for c in text[:_MAX_LINE])
-        line = "%d %s %s\n" % (self._uptime_ms() // 1000, _LETTERS[level], text)
-        self._store(line.encode())
+        text = "%d %s %s\n" % (self._uptime_ms() // 1000, _LETTERS[level], text[:_MAX_LINE])
+        line = bytearray(text.encode())
+        for i in range(len(line) - 1):
+            if line[i] < 32:
+                line[i] = 32
+        self._store(line)
         if self.sink is not None:
-            self.sink(line[:-1])
+            self.sink(line[:-1].decode())
 
     def tail(self, limit: int) -> bytes:
         """The newest whole lines, at most `limit` bytes."""
@@ -66,7 +69,7 @@ class Log:
             self._ring[i] = 0
         self._used = 0
 
-    def _store(self, line: bytes) -> None:
+    def _store(self, line: bytearray) -> None:
         ring, size = self._ring, len(line)
         if size > len(ring):
             return

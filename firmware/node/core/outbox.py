@@ -95,6 +95,11 @@ class Outbox:
     def damaged(self) -> int:
         return self._telemetry.damaged + self._events.damaged
 
+    def fullness(self) -> int:
+        """Permille of the room for telemetry that is in use, by segments on flash."""
+        used = 1000 * len(self._telemetry.segments) // self._config.segments
+        return min(1000, used)
+
     # --- life
 
     def open(self) -> None:

@@ -135,10 +135,13 @@ class Scheduler:
         """Decide this wake. `queue_permille`: how full the outbox is; `urgent`: an event waits."""
         self.battery_mv = battery_mv or 0
         self.since_connect += 1
-        stretch = self._budget()
-        sleep_s = self.plan.interval_s * stretch
+        sleep_s = self.interval_s()
         connect, why = self._connect(queue_permille, urgent, sleep_s)
         return Decision(connect, sleep_s, why)
+
+    def interval_s(self) -> int:
+        """What `decide` says of the sleep: the interval, stretched as the budget wants it."""
+        return self.plan.interval_s * self._budget()
 
     def connected(self, cost_uas: int, rssi_dbm: int) -> None:
         """A connection delivered; it cost this much beyond the bare wake."""

@@ -58,13 +58,3 @@ def _seal(secret: bytes):
     from node.core.at_rest import Seal
 
     return Seal(secret, cryptolib.aes)
-
-
-def queue_permille(storage, product) -> int:
-    """How full the outbox is, by its segments on flash."""
-    from node.core.outbox import OutboxConfig
-
-    settings = OutboxConfig()
-    names = [name for name in storage.listdir(settings.folder) if name[0] == "t"]
-    bytes_ = product.get("outbox", {}).get("max_kib", 64) * 1024
-    return 1000 * len(names) * settings.segment_bytes // bytes_

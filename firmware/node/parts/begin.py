@@ -35,27 +35,8 @@ def _hello(node) -> None:
     boot = node.boot
     hello = (node.id, boot.version, boot.slot, boot.mode, boot.cause)
     node.log.info("%s: release %s in %s (%s), started by %s" % hello)
-    body = {"version": boot.version, "slot": boot.slot, "cause": boot.cause}
-    body["reason"] = boot.reason
-    body["mode"] = boot.mode
-    node.reporter.event("boot", body)
-    evidence = boot.evidence()
-    last = len(evidence) - 1
-    for index, entry in enumerate(evidence):
-        done = boot.evidence_reported if index == last else None
-        node.reporter.event("evidence", entry, done)
-    told = _told(node)
-    for index, body in enumerate(told):
-        done = node.all_told if index == len(told) - 1 else None
-        node.reporter.event("update", body, done)
+    modules.briefly("node.parts.hello", "say", node)
     gc.collect()
-
-
-def _told(node):
-    """How the last update went, which had no connection to say it."""
-    from node.core.errand import Errand
-
-    return Errand(node.storage).told
 
 
 def _interrupted(node) -> None:
@@ -67,33 +48,25 @@ def _interrupted(node) -> None:
 
 
 def _spend(node) -> None:
-    """Forget how to make what there is one of, and how the loader chose: 5 kB.
-
-    An assignment frees the code; `del` of a class's attribute keeps it in the slot.
-    """
-    from loader import start
-    from loader.handover import Boot
+    """Forget how to make what there is one of, and how the loader chose: 5 kB."""
     from node import powered
     from node.core import batcher, filter, lane, outbox
     from node.core.mqtt import backoff, reader, session, window
     from node.drivers import sensor
     from node.hal import link
+    from node.parts import spent
     from node.tasks import connect, sense, update
 
     made = [batcher.Batcher, filter.ChannelFilter, filter.Deadband, lane.Lane, lane.Cache]
     made += [outbox.OutboxConfig, backoff.Backoff, reader.Reader, session.Session, window.Window]
-    made += [sensor.Sensor, sense.Station, link.Ports, connect.Config, update.Ports, Boot]
+    made += [sensor.Sensor, sense.Station, link.Ports, connect.Config, update.Ports]
     made += [powered.Node]
     parts = [node.clock, node.connection, node.log, node.outbox, node.reporter, node.sampler]
     parts += [node.sense, node.supervisor, node.update_task, node.clock_watch, node.inbox]
     parts += [node.radio, node.tls, node.ticks, node.connection.config.options]
-    for kind in made + [type(part) for part in parts]:
-        kind.__init__ = None
-    Boot.select = Boot._open = Boot._settle = Boot.activate = Boot.accept_release = None
+    spent.constructors(made + [type(part) for part in parts])
+    spent.by_loader()
     Supervisor.add = connect.Connection.subscribe = connect.Connection.add_source = None
-    for name in ("device_facts", "hardware_cause", "reset_cause"):
-        if hasattr(start, name):
-            delattr(start, name)
     node.clock_watch = None
 
 

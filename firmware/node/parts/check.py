@@ -34,11 +34,6 @@ def send_errand(node) -> None:
     Errand(node.storage).send(node.unix_s())
 
 
-def all_told(node) -> None:
-    """The fleet knows how the update went."""
-    Errand(node.storage).all_told()
-
-
 def open_update(updating):
     """The updater, for a boot that has nothing else to do; the conditions have been asked."""
     from node.core.update import Update

@@ -4,9 +4,7 @@
 command needs is imported by its handler: it is forgotten with the rest.
 """
 
-import machine
 from node.core.command import STARTED, Gate, Refused
-from node.hal import board
 from node.tasks.command import Commands
 from node.tasks.remote import Remote
 
@@ -88,6 +86,9 @@ def interrupted(node) -> None:
 
 
 def open_light(node):
+    import machine
+    from node.hal import board
+
     wiring = board.load("%s/board-%s.cbor" % (node.boot.slot, node.boot.device["board"]))
     try:
         return wiring.pin("LED", machine.Pin.OUT).value

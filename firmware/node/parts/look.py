@@ -1,4 +1,4 @@
-"""What a battery node has to do with releases: it looks for one, is judged, and tells.
+"""How a battery node looks for a release.
 
 A check fits into a wake, at the end of a connection whose memory it gets; an installation does
 not. So what is found is left to a boot of its own (`node.updating`), which resets into the
@@ -6,50 +6,13 @@ trial; the wakes of the trial connect each time, and the first that delivers con
 """
 
 import asyncio
-import gc
 
 from node.core.check import NEW
 from node.core.errand import Errand
-from node.core.health import FAILED, HEALTHY, HealthContract
-from node.hal import link, modules
+from node.hal import data, link, modules
 from node.tasks.update import Ports
 
-
-def say(call) -> None:
-    """After a cold start: what started it, what went wrong before, how the last update went."""
-    boot, reporter = call.boot, call.reporter
-    body = {"version": boot.version, "slot": boot.slot, "cause": boot.cause}
-    body["reason"] = boot.reason
-    body["mode"] = boot.mode
-    reporter.event("boot", body)
-    evidence = boot.evidence()
-    for index, entry in enumerate(evidence):
-        last = index == len(evidence) - 1
-        reporter.event("evidence", entry, boot.evidence_reported if last else None)
-    errand = Errand(call.storage)
-    if boot.cause == "power_on":
-        errand.powered_on()
-    for index, body in enumerate(errand.told):
-        last = index == len(errand.told) - 1
-        reporter.event("update", body, errand.all_told if last else None)
-
-
-def judge(call) -> bool:
-    """The health contract, across wakes: its deadline counts the time awake. True: confirmed."""
-    gc.collect()
-    boot, state = call.boot, call.wake.state
-    contract = HealthContract(boot.release["health"])
-    acked = state.acked + (call.connection.acks if call.connection is not None else 0)
-    awake_ms = state.awake_ms + call.wake.awake_ms()
-    verdict = contract.judge(acked > 0, acked, gc.mem_free(), awake_ms)
-    if verdict == HEALTHY:
-        boot.confirm()
-        call.log.info("release %s confirmed" % boot.version)
-        return True
-    if verdict == FAILED:
-        boot.fail("unhealthy", "health", contract.why)
-        boot.reset()
-    return False
+_DEVICE = "/data/device.cbor"
 
 
 class Look:
@@ -63,8 +26,10 @@ class Look:
         net = link.Ports(None, call.boot.watchdog and call.boot.watchdog.feed, call.station.joined)
         net.resolve = call.resolve
         ports = Ports(net.link, call.ticks.uptime_ms, call.below, None)
-        if call.device["update"]["url"].startswith("https:"):
-            ports.tls = call.make_tls()
+        if data.read_map(call.storage, _DEVICE)["update"]["url"].startswith("https:"):
+            from node.parts.dial import make_tls
+
+            ports.tls = make_tls(call)
         ports.unix_s = call.unix_s
         ports.forget = modules.forget_verifier
         call.update_ports = ports

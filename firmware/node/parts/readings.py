@@ -1,41 +1,49 @@
 """The part of battery mode that measures: sensors, filters and the open batch of one wake.
 
 Apart from `battery`, so that all of it can be forgotten before a connection is made: TLS wants the
-memory.
+memory. In a small heap, what reads the configuration is forgotten before the sensors are asked.
 """
 
-from node.core import record
-from node.core.config import parse, schema_fields
+from loader.cbor import sha256
 from node.core.sampler import Sampler
+from node.hal import modules
 from node.tasks.sense import SenseTask
-from node.tasks.stations import columns_of, open_stations
+
+_READ = ("node.core.config", "node.tasks.stations")  # at the beginning only
 
 
 class Readings:
-    """`wake` is the `battery.Wake`: its state, wiring, ticks and log are used."""
+    """`wake` is the `battery.Wake`, `turn` the `parts.round.Round` with the board's wiring."""
 
-    def __init__(self, wake) -> None:
+    def __init__(self, wake, turn) -> None:
         self._wake = wake
-        slot, state = wake.boot.slot, wake.state
-        self.product = product = parse(wake.storage.read(slot + "/product.cbor"))
-        schema_id = record.schema_id(wake.storage.read(slot + "/schema.cbor"))
-        columns = columns_of(product)
-        self.sampler = Sampler(product, columns, (schema_id, state.boot))
+        self._compose(turn.wiring)
+        if not wake.roomy:
+            for name in _READ:
+                modules.drop(name)
+        state, batcher = wake.state, self.sampler.batcher
+        self.batcher = batcher
         self.sampler.event_seq = state.event_seq
-        self.batcher = self.sampler.batcher
-        self.batcher.resume(state.next_seq)
-        if state.batch and not self.batcher.restore(state.batch):
+        batcher.resume(state.next_seq)
+        if state.batch and not batcher.restore(state.batch):
             wake.log.warning("wake: the kept batch does not fit and is lost")
-        ports = (wake.ticks.uptime_ms, wake.offset_ms, wake.log)
-        self.sense = SenseTask(product, self._stations(product), self.sampler, None, ports)
-        self._column = _column_of(product, columns)
 
-    def _stations(self, product):
-        wiring = self._wake.wiring
-        buses = {"": wiring}
-        for sensor in product.sensors:
-            buses[sensor.bus] = wiring.bus(sensor.bus) if sensor.bus else wiring
-        return open_stations(product, buses)
+    def _compose(self, wiring) -> None:
+        from node.core.config import parse
+        from node.tasks.stations import columns_of, open_stations
+
+        wake = self._wake
+        storage, slot = wake.storage, wake.boot.slot
+        product = parse(storage.read(slot + "/product.cbor"))
+        # as core.record.schema_id, which is not worth loading for it
+        schema_id = sha256(storage.read(slot + "/schema.cbor"))[:4]
+        columns = columns_of(product)
+        self._rows = product.batch
+        self._column = _column_of(product, columns)
+        self.sampler = Sampler(product, columns, (schema_id, wake.state.boot))
+        ports = (wake.ticks.uptime_ms, wake.offset_ms, wake.log)
+        stations = open_stations(product, _buses(wiring, product))
+        self.sense = SenseTask(product, stations, self.sampler, None, ports)
 
     async def take(self) -> None:
         """One reading of every sensor."""
@@ -50,16 +58,18 @@ class Readings:
 
     @property
     def full(self) -> bool:
-        return self.batcher.rows >= self.product.batch
+        return self.batcher.rows >= self._rows
 
     def battery_mv(self):
         return self.sampler.values[self._column] if self._column >= 0 else None
 
-    def hand_over(self, box) -> None:
-        """The open batch and the alarms go to the outbox."""
-        self.sense.attach(box)
+    def take_out(self) -> list:
+        """The alarms and the open batch, as arguments of Outbox.append."""
+        tray = _Tray()
+        self.sense.attach(tray)
         self.sense.take_events()
         self.sense.close_batch()
+        return tray.rows
 
     def note(self, state) -> None:
         """What has to be remembered over the sleep."""
@@ -69,10 +79,30 @@ class Readings:
         state.errors = sum(self.sense.errors.values())
 
 
+class _Tray:
+    """In the place of the outbox, which is opened when this is forgotten."""
+
+    def __init__(self) -> None:
+        self.rows: list = []
+
+    def append(self, payload, samples: int, kind: int, now_ms: int) -> None:
+        self.rows.append((bytes(payload), samples, kind, now_ms))
+
+
+def _buses(wiring, product) -> dict:
+    """The buses that sensors name; the wiring itself has the empty name."""
+    found = {"": wiring}
+    for sensor in product.sensors:
+        found[sensor.bus] = wiring.bus(sensor.bus) if sensor.bus else wiring
+    return found
+
+
 def _column_of(product, columns) -> int:
     """Where in a row the battery's voltage is; -1: nowhere."""
     if not product.battery.column:
         return -1
+    from node.core.config import schema_fields
+
     fields = schema_fields(product, lambda sensor: columns[product.sensors.index(sensor)])
     names = [field[0] for field in fields]
     return names.index(product.battery.column) if product.battery.column in names else -1

@@ -16,10 +16,9 @@ _DEFAULTS = (
     ("telemetry", "publish_s", 60),
     ("telemetry", "heartbeat_s", 60),
     ("update", "check_s", 3600),
-    ("battery", "connect_every", 12),
     ("log", "level", 1),
 )
-_PREFIX = {"update": "update.", "battery": "power.", "log": "log."}
+_PREFIX = {"update": "update.", "log": "log."}
 
 
 class Settings:
@@ -70,6 +69,11 @@ def started(node, cold: bool = True) -> None:
         put_in_force(node, state.settings)
 
 
+def proven(node) -> None:
+    """A battery node has delivered with them: the probation of the settings in force is over."""
+    DesiredState(node.storage, PATH).proven()
+
+
 def put_in_force(node, settings: dict) -> None:
     """Tell the running parts; `node` is a powered.Node or the Call of a battery node."""
     product = data.read_map(node.storage, node.boot.slot + "/product.cbor")
@@ -78,11 +82,8 @@ def put_in_force(node, settings: dict) -> None:
         value = product.get(table, {}).get(key, default)
         wanted[key] = settings.get(_PREFIX.get(table, "") + key, value)
     node.log.level = wanted["level"]
-    wake = getattr(node, "wake", None)
-    if wake is not None:
-        wake.plan.interval_s = wanted["sample_s"]
-        wake.plan.connect_every = wanted["connect_every"]
-        return
+    if hasattr(node, "wake"):
+        return  # a battery node plans its wakes by what is on flash, when the call is over
     node.reporter.interval_ms = wanted["heartbeat_s"] * 1000
     node.update_task.interval_s = wanted["check_s"]
     sense = node.sense

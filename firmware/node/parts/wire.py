@@ -4,9 +4,9 @@ from loader import cbor
 from node.core.mqtt.codec import Options
 from node.hal import link, modules
 from node.tasks.connect import Config, Connection
+from node.tasks.inbox import Inbox
 from node.tasks.report import Reporter
 from node.tasks.update import Ports, UpdateTask
-from node.tasks.watch import Inbox
 
 _DEVICE = "/data/device.cbor"
 _RX_MAX = 1536

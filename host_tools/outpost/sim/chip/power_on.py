@@ -16,7 +16,7 @@ because starting a VM costs a hundred times more, and a battery board boots 3,00
 import gc
 import json
 
-from . import clock, flash, libc, ota, power, radio, shared, start, wired
+from . import clock, flash, libc, ota, power, radio, shared, start, tables, wired
 
 
 def _modules():
@@ -82,8 +82,10 @@ def main(state_path, commands_fd, events_fd):
     radio.power_up()
     wired.solder(power.board["devices"], power.board["buses"])
     modules = _modules()
+    tables.fill()
     gc.collect()
     shared.own_heap = gc.mem_alloc()
+    tables.hold(power.board["heap_scale"])
     shared.tell("ready %d" % shared.own_heap)
     while commands.next() == "boot":
         gc.collect()

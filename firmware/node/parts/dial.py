@@ -1,0 +1,157 @@
+"""How a call of battery mode is composed and kept going: loaded for each step, then forgotten."""
+
+import gc
+
+from loader import cbor
+from node.hal import data, modules
+
+_DEVICE = "/data/device.cbor"
+_CLOCK = "/data/clock.cbor"
+_COMMANDS = "/data/commands.cbor"
+_RX_MAX = 1536
+_OPEN_MS = 5000  # a lost SYN is sent again after 3 s; each ms here is paid by each outage
+# what has made the context
+_MADE = ("node.tasks.identity", "node.hal.tls_context", "node.core.certificate")
+_CHECK_S = 21600  # at least, between checks: a rollout's command asks for one at once
+
+
+def open_station(call) -> None:
+    """Before the radio is on: who this is, its network interface, its clock."""
+    from node.core.clock import Clock
+    from node.hal.station import Station
+
+    device = data.read_map(call.storage, _DEVICE)
+    call.id = device["id"]
+    call.station = Station(device.get("country", ""), call.id)
+    product = data.read_map(call.storage, call.boot.slot + "/product.cbor")
+    call.sync_ms = 1000 * product.get("battery", {}).get("sync_s", 86400)
+    call.interval_s = max(_CHECK_S, product.get("update", {}).get("check_s", 0))
+    bound_s = data.read_map(call.storage, _CLOCK).get("lb", 0)
+    call.clock = Clock(bound_s if isinstance(bound_s, int) else 0)
+    offset_ms, up_ms = call.wake.state.offset_ms, call.ticks.uptime_ms()
+    if offset_ms >= 0:
+        call.clock.restore(offset_ms + up_ms, up_ms)
+    call.root_version = call.boot.root["version"]  # takes 10 kB for a moment
+    modules.forget_verifier()
+
+
+def compose(call, budget):
+    """The conversation's parts; the Courier. What is imported here stays while it lasts. TLS comes
+    first, for it needs the largest block."""
+    secure = make_tls(call)
+    for name in _MADE:
+        modules.drop(name)
+    gc.collect()
+    from node.core.mqtt.codec import Options
+    from node.hal import link
+    from node.tasks import connect
+    from node.tasks.courier import Courier
+    from node.tasks.inbox import Inbox
+    from node.tasks.publish import PublishSource
+    from node.tasks.report import Reporter
+
+    broker = data.read_map(call.storage, _DEVICE)["broker"]
+    options = Options(call.id)
+    options.max_packet = _RX_MAX
+    options.few = True
+    ports = link.Ports(secure, budget.feed, call.station.joined, call.resolve)
+    config = connect.Config(broker["host"], broker["port"], options)
+    config.open_timeout_ms = _OPEN_MS
+    config.resubscribe = call.wake.cold
+    call.connection = connection = connect.Connection(config, ports, call.log)
+    call.reporter = Reporter(connection, None, call.state, call.stamp, 0)
+    call.publisher = PublishSource(call.wake.box, call.boot_number, call.clock.offset_ms)
+    connection.add_source(call.publisher)
+    call.inbox = Inbox(connection, (call.open_hands, call.close_hands), call.log)
+    call.inbox.make_room = call.make_room
+    return Courier(connection, call.inbox, call.station.joined, budget)
+
+
+def make_tls(call):
+    """TLS with the device's own certificate; what reads that goes before the context comes."""
+    from node.hal import tls
+
+    key, certificate, authority = _credentials(call)
+    modules.drop("node.tasks.identity")
+    call.certificate = certificate
+    authorities = [authority] if authority else []
+    return tls.Tls(certificate, key, authorities, tls.memory_of_this_chip())
+
+
+def _credentials(call):
+    import os
+
+    import machine
+    from node.tasks import identity
+
+    return identity.Identity(call.storage, os.urandom, machine.unique_id()).credentials()
+
+
+def prepare(call) -> None:
+    """While there is room: the settings in force, and what is said of the certificate."""
+    from node.parts import papers
+
+    modules.briefly("node.parts.settings", "started", call, call.wake.cold)
+    papers.introduce(call, _credentials(call)[1])
+
+
+def go_on(call) -> None:
+    """With what was under way before, once the connection is composed."""
+    if call.wake.cold:
+        modules.briefly("node.parts.hello", "say", call)
+        if call.boot.cause == "power_on":
+            modules.briefly("node.parts.hello", "powered_on", call.storage)
+        if b"started" in (call.storage.read(_COMMANDS) or b""):
+            modules.briefly("node.parts.hands", "interrupted", call)
+    now_s = call.unix_s()
+    if call.renew_s is not None and now_s is not None and now_s >= call.renew_s:
+        call.inbox.put("certificate", b"")
+
+
+def put_away(call) -> None:
+    """The outbox is empty: its memory is for what carries out commands."""
+    wake = call.wake
+    call.connection.remove_source(call.publisher)
+    call.publisher = None
+    counts(wake)
+    wake.save_box()
+    wake.box = None
+
+
+def counts(wake):
+    """(depth, [taken, delivered, dropped]) of the outbox, now or before it was put away."""
+    box = wake.box
+    if box is not None:
+        wake.counts = (box.depth, [box.taken, box.delivered, box.dropped])
+    return wake.counts
+
+
+def say_status(call) -> None:
+    """The heartbeat of a device that is about to sleep, retained."""
+    gc.collect()
+    wake = call.wake
+    depth, samples = counts(wake)
+    status = {
+        "on": True,
+        "up": call.ticks.uptime_ms() // 1000,
+        "boot": wake.state.boot,
+        "rst": call.boot.cause,
+        "heap": gc.mem_free(),
+        "rssi": call.station.rssi(),
+        "bat": wake.battery_mv,
+        "wakes": wake.state.wakes,
+        "k": wake.every,
+        "q": depth,
+        "box": samples,
+        "sensors": wake.state.errors,
+    }
+    call.connection.publish("status", cbor.encode(status), retain=True)
+
+
+def is_check_due(call) -> bool:
+    """Whether this call is to end with a question for a new release."""
+    checked_ms = call.wake.state.checked_ms
+    if call.boot.trial or call.reset_reason:
+        return False
+    since_ms = call.ticks.uptime_ms() - checked_ms
+    return checked_ms < 0 or since_ms >= call.interval_s * 1000
