@@ -294,8 +294,31 @@ class Few(Case):
         publish(session, bytes(500))
         written(session)
         events(session, ack(1))
+        session.tick(0)
+        self.assertEqual(len(session.out) + len(session.window.arena), 0)
+        publish(session, b"x", 0)
+        session.output()
         session.closed()
         self.assertEqual(len(session.out) + len(session.window.arena), 0)
+
+    def test_a_write_that_is_not_done_outlasts_a_tick_and_an_acknowledgement(self):
+        session = self.opened()
+        publish(session, b"first")
+        written(session)
+        publish(session, b"second")
+        session.wrote(session.output() - 3)
+        self.assertEqual(len(events(session, ack(1))), 1)
+        session.tick(0)
+        self.assertEqual(written(session), b"ond")
+        self.assertEqual(len(events(session, ack(2))), 1)
+        publish(session, b"third")
+        written(session)
+        publish(session, b"loose", 0)
+        session.wrote(session.output() - 3)
+        self.assertEqual(len(events(session, ack(3))), 1)
+        session.tick(0)
+        self.assertEqual(written(session), b"ose")
+        self.assertTrue(publish(session, b"fourth"))
 
 
 if __name__ == "__main__":

@@ -112,6 +112,8 @@ class Few:
                 self.count -= 1
                 self.sent -= 1
                 self.moved = True
+                if not self.loose:
+                    self.arena = b""  # the session holds what it has not written yet
                 return True
         return False
 

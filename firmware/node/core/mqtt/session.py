@@ -204,6 +204,8 @@ class Session:
         if self._tx:
             self._tx = False
             self._tx_ms = now
+        if not self.out_left:
+            self.out = b""  # what was written need not stay
         if self.window.moved:
             self.window.moved = False
             self._heard = True
