@@ -8,8 +8,9 @@
 
 Bytes from the peer raise nothing but PeerError, after which the link is to be closed; `window`
 survives and is sent again by the next `connect`. Nothing is allocated by publish, output, wrote,
-nor by feed and next_event of a PUBACK. What a sensor's plain publishing does not need (incoming
-publishes, subscriptions: `inbound`; MQTT 5: `v5`) is loaded when it is first needed.
+nor by feed and next_event of a PUBACK; with `Options.few` it is the other way round, and nothing
+is reserved. What a sensor's plain publishing does not need (incoming publishes, subscriptions:
+`inbound`; MQTT 5: `v5`) is loaded when it is first needed.
 """
 
 from micropython import const
