@@ -82,10 +82,10 @@ def main(state_path, commands_fd, events_fd):
     radio.power_up()
     wired.solder(power.board["devices"], power.board["buses"])
     modules = _modules()
-    tables.fill()
+    instead = tables.as_on_a_chip(power.board["heap_scale"])
     gc.collect()
     shared.own_heap = gc.mem_alloc()
-    tables.hold(power.board["heap_scale"])
+    tables.hold(instead)
     shared.tell("ready %d" % shared.own_heap)
     while commands.next() == "boot":
         gc.collect()
