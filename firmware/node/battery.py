@@ -57,6 +57,11 @@ class Wake:
     def awake_ms(self) -> int:
         return self.ticks.uptime_ms() - self.began_ms
 
+    def count(self) -> None:
+        """Note what the heartbeat says of the outbox: also when that is put away."""
+        box = self.box
+        self.counts = (box.depth, [box.taken, box.delivered, box.dropped])
+
     def save_box(self) -> None:
         """What the outbox knows is on flash."""
         if self.box is not None:

@@ -32,7 +32,7 @@ _NUMBERS = (  # in the order in which they are packed
     "acked",  # publishes acknowledged since power-on: what a trial's contract counts
     "wakes",
     "checked_ms",  # uptime of the last check for a release, -1 for none
-    "connecting",
+    "connecting",  # 1, or 2 when the boot that has decided to was a cold one
     "errors",  # readings that sensors did not give in this wake
     "queue",  # permille of the outbox in use when it was last looked at
 )

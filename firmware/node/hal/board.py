@@ -113,4 +113,4 @@ def _split(name: str) -> tuple:
 def load(path: str) -> Board:
     """Read `board-<board>.cbor`. Raises OSError or loader.cbor.VerifyError."""
     with open(path, "rb") as file:
-        return Board(cbor.decode(file.read(8192)))
+        return Board(cbor.decode(file.read()))  # no size, which would be taken in one piece

@@ -39,6 +39,7 @@ class Call:
         self.stage = "wifi"  # where it ended, for the log
         self.ports = self.update_task = self  # parts want `ports.below`, `update_task.check_now`
         self.connection = None
+        self._told = False
         modules.briefly(_DIAL, "open_station", self)
 
     def below(self, limit: int) -> int:
@@ -102,7 +103,6 @@ class Call:
         courier = modules.part(_DIAL, "compose", self, budget)
         modules.keep((_DIAL,))
         modules.give_back()
-        modules.briefly(_DIAL, "go_on", self)
         self.log.info("heap: %d used, %d free" % (gc.mem_alloc(), gc.mem_free()))
         done = await courier.run(self._idle, self._goodbye)
         if not self.connection.connects:
@@ -112,16 +112,30 @@ class Call:
         return done
 
     def _idle(self) -> bool:
-        return self.reporter.idle and (self.publisher is None or self.publisher.idle)
+        """Readings first; what else there is to tell, when they have gone."""
+        if not self._told and self.make_room():
+            self._told = True
+            modules.briefly(_DIAL, "go_on", self)
+        publisher = self.publisher
+        return self._told and self.reporter.idle and (publisher is None or publisher.idle)
 
     def make_room(self) -> bool:
-        """Before something is carried out. The outbox goes for it as soon as it is empty; until
-        then what is to be done waits, if there is time."""
+        """Before something else is done. The outbox goes for it as soon as it is empty; until then
+        it waits, if there is time."""
         if self.publisher is not None:
             if not self.publisher.idle:
                 return self._budget.left_ms() < self.wake.budget_ms // 2
-            modules.briefly(_DIAL, "put_away", self)
+            if not self.wake.roomy:
+                self._put_away_box()
         return True
+
+    def _put_away_box(self) -> None:
+        wake = self.wake
+        self.connection.remove_source(self.publisher)
+        self.publisher = None
+        wake.count()
+        wake.save_box()
+        wake.box = None
 
     async def _goodbye(self) -> None:
         """Delivered, and still online: what could wait until then."""
@@ -130,6 +144,7 @@ class Call:
             modules.briefly("node.parts.settings", "proven", self)
         self.rssi_dbm = self.station.rssi() or 0
         if self.boot.trial:
+            self.make_room()  # what is free is judged, too
             self._judge()
         modules.briefly(_DIAL, "say_status", self)
         state = self.wake.state

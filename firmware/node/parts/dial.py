@@ -96,7 +96,7 @@ def prepare(call) -> None:
 
 
 def go_on(call) -> None:
-    """With what was under way before, once the connection is composed."""
+    """With what was under way before, and what is to be told of it."""
     if call.wake.cold:
         modules.briefly("node.parts.hello", "say", call)
         if call.boot.cause == "power_on":
@@ -108,29 +108,13 @@ def go_on(call) -> None:
         call.inbox.put("certificate", b"")
 
 
-def put_away(call) -> None:
-    """The outbox is empty: its memory is for what carries out commands."""
-    wake = call.wake
-    call.connection.remove_source(call.publisher)
-    call.publisher = None
-    counts(wake)
-    wake.save_box()
-    wake.box = None
-
-
-def counts(wake):
-    """(depth, [taken, delivered, dropped]) of the outbox, now or before it was put away."""
-    box = wake.box
-    if box is not None:
-        wake.counts = (box.depth, [box.taken, box.delivered, box.dropped])
-    return wake.counts
-
-
 def say_status(call) -> None:
     """The heartbeat of a device that is about to sleep, retained."""
     gc.collect()
     wake = call.wake
-    depth, samples = counts(wake)
+    if wake.box is not None:
+        wake.count()
+    depth, samples = wake.counts
     status = {
         "on": True,
         "up": call.ticks.uptime_ms() // 1000,

@@ -10,10 +10,12 @@ import machine
 from loader import cbor
 from node.core import wakestate
 from node.core.schedule import Scheduler, plan_for
-from node.hal import board, data, keep, modules, ticks
+from node.hal import data, keep, modules, ticks
 
 _MIN_SLEEP_MS = 1000
-_COLLECT_BYTES = (16384, 4096)  # the second where TLS wants large pieces of this heap (RP2)
+_COLLECT_BYTES = (4096, 16384)  # the first in a small heap, and where TLS is in it (RP2)
+_COLD = 2  # of `connecting`: and the boot before was a cold one
+_STARTED = "/data/started.cbor"
 _KEEP_MARGIN = 256  # bytes of RTC memory for the numbers
 
 
@@ -40,8 +42,9 @@ class Round:
         self._wake = wake
         self._boot = boot = wake.boot
         self._storage = wake.storage
-        self.wiring = board.load("%s/board-%s.cbor" % (boot.slot, boot.device["board"]))
-        self._data = self.wiring.data
+        path = "%s/board-%s.cbor" % (boot.slot, boot.device["board"])
+        self._data = data.read_map(self._storage, path)
+        self.wiring = None  # made of it when there is something to measure
         self.product = cbor.decode(self._storage.read(boot.slot + "/product.cbor"))
         self._cpu_mhz = self.product.get("battery", {}).get("cpu_mhz", 0)
         self._keeper = keep.of_this_board(self._data, self._storage)
@@ -80,6 +83,10 @@ class Round:
         """The boot before has measured, decided, and slept for no time."""
         wake = self._wake
         wake.calling = True
+        wake.cold = state.connecting == _COLD
+        if wake.cold:  # what started the one before is what there is to tell
+            told = data.read_map(self._storage, _STARTED)
+            self._boot.cause, self._boot.reason = told.get("cause", "hard"), told.get("reason", "")
         self._add_batch(state.batch)
         state.batch = b""
         wake.sleep_s = self._scheduler.interval_s()
@@ -116,6 +123,9 @@ class Round:
     async def _measure(self):
         """-> the decision, and what is to go to the outbox now."""
         wake = self._wake
+        if self.wiring is None:
+            self.wiring = modules.part("node.hal.board", "Board", self._data)
+            modules.give_back()
         readings = modules.borrow(_open_readings, wake, self)
         await readings.take()
         urgent = readings.alarmed or self._boot.trial
@@ -171,11 +181,15 @@ class Round:
         wake, quirks = self._wake, self._data["quirks"]
         if not (wake.roomy or wake.calling or quirks["deepsleep_is_lightsleep"]):
             wake.save_box()
+            if wake.cold:
+                wake.state.connecting = _COLD
+                told = {"cause": self._boot.cause, "reason": self._boot.reason}
+                self._storage.write_atomic(_STARTED, cbor.encode(told))
             self._remember(1)
             machine.deepsleep(1)
         self._remember(0)
         self._clock(self._data["freq_mhz"][0])  # before the radio is on: it minds
-        gc.threshold(_COLLECT_BYTES[bool(quirks["deepsleep_is_lightsleep"])])
+        gc.threshold(_COLLECT_BYTES[wake.roomy and not quirks["tls_in_gc_heap"]])
 
     def called(self, outcome) -> None:
         """What became of the connection: see `battery`. Does not return when a reset is due."""

@@ -43,13 +43,15 @@ class Inbox:
         self._busy = False
         while True:
             beat()
-            if self._waiting and (self.make_room is None or self.make_room()):
+            if self._waiting:
                 await self._empty(beat)
             await asyncio.sleep_ms(_LOOK_MS)
 
     async def _empty(self, beat) -> None:
         kind = self._waiting[0][0]
         try:
+            if self.make_room is not None and not self.make_room():
+                return
             hands = self._open(kind)
         except MemoryError:
             self._log.warning("%s: no memory" % kind)
