@@ -25,6 +25,7 @@ from node.hal.storage import Storage
 
 _ROUND = "node.parts.round"
 _ROOMY_BYTES = const(100000)  # free, at the start
+_LOG_BYTES = const(512)  # a wake has little to say
 _COLLECT_BYTES = const(16384)  # in a small heap: else what stays lies between what does not
 
 
@@ -44,7 +45,7 @@ class Wake:
         self.boot = boot
         self.storage = Storage()
         self.ticks = ticks.Ticks(0)
-        self.log = Log(self._uptime_ms, 1024, print)
+        self.log = Log(self._uptime_ms, _LOG_BYTES, print)
         self.state = self.box = self.counts = None
         self.cold = True
         self.calling = False

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.broker]
 
 
 def test_a_sleeping_device_does_as_it_is_told(tmp_path: Path) -> None:
-    with Lab(tmp_path, mode="battery") as lab:
+    with Lab(tmp_path, mode="battery", heap=None) as lab:
         lab.start()
         assert lab.command("ping", 60).ok
         settings(lab)

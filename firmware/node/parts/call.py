@@ -39,7 +39,7 @@ class Call:
         self.stage = "wifi"  # where it ended, for the log
         self.ports = self.update_task = self  # parts want `ports.below`, `update_task.check_now`
         self.connection = None
-        self._told = False
+        self.told = False
         modules.briefly(_DIAL, "open_station", self)
 
     def below(self, limit: int) -> int:
@@ -113,15 +113,19 @@ class Call:
 
     def _idle(self) -> bool:
         """Readings first; what else there is to tell, when they have gone."""
-        if not self._told and self.make_room():
-            self._told = True
+        if not self.told and self._make_room():
             modules.briefly(_DIAL, "go_on", self)
+            self.told = True
         publisher = self.publisher
-        return self._told and self.reporter.idle and (publisher is None or publisher.idle)
+        return self.told and self.reporter.idle and (publisher is None or publisher.idle)
 
-    def make_room(self) -> bool:
-        """Before something else is done. The outbox goes for it as soon as it is empty; until then
-        it waits, if there is time."""
+    def has_told(self) -> bool:
+        """The readings have gone: there is room to carry something out."""
+        return self.told
+
+    def _make_room(self) -> bool:
+        """Before anything else is done, what publishes readings goes, and in a small heap the
+        outbox, as soon as that is empty; until then it waits, if there is time."""
         if self.publisher is not None:
             if not self.publisher.idle:
                 return self._budget.left_ms() < self.wake.budget_ms // 2
@@ -144,7 +148,7 @@ class Call:
             modules.briefly("node.parts.settings", "proven", self)
         self.rssi_dbm = self.station.rssi() or 0
         if self.boot.trial:
-            self.make_room()  # what is free is judged, too
+            self._make_room()  # what is free is judged, too
             self._judge()
         modules.briefly(_DIAL, "say_status", self)
         state = self.wake.state
@@ -162,11 +166,14 @@ class Call:
         modules.briefly("node.parts.judge", "judge", self)
 
     async def _look(self, budget) -> None:
-        """Ask for a new release."""
-        look = modules.part("node.parts.look", "Look", self)
+        """Ask for a new release; without memory for it, the next call does."""
+        look = None
         try:
+            look = modules.part("node.parts.look", "Look", self)
             await look.run(budget)
-        finally:
+        except MemoryError:
+            self.log.warning("update: no memory")
+        if look is not None:
             look = None
             modules.give_back()
 

@@ -55,6 +55,7 @@ def compose(call, budget):
     options.max_packet = _RX_MAX
     options.few = True
     ports = link.Ports(secure, budget.feed, call.station.joined, call.resolve)
+    ports.forget = modules.drop
     config = connect.Config(broker["host"], broker["port"], options)
     config.open_timeout_ms = _OPEN_MS
     config.resubscribe = call.wake.cold
@@ -63,8 +64,23 @@ def compose(call, budget):
     call.publisher = PublishSource(call.wake.box, call.boot_number, call.clock.offset_ms)
     connection.add_source(call.publisher)
     call.inbox = Inbox(connection, (call.open_hands, call.close_hands), call.log)
-    call.inbox.make_room = call.make_room
-    return Courier(connection, call.inbox, call.station.joined, budget)
+    call.inbox.may = call.has_told
+    courier = Courier(connection, call.inbox, call.station.joined, budget)
+    if not call.wake.roomy:
+        _spend([call, courier, ports, config, options, secure, budget])
+    return courier
+
+
+def _spend(made) -> None:
+    """Forget how to make what there is one of: at the end of this boot is a reset."""
+    from node.parts import spent
+
+    call = made[0]
+    session = call.connection.session
+    made += [call.connection, call.reporter, call.publisher, call.inbox, call.clock, call.station]
+    made += [session, session.window, session.reader, call.wake.state]
+    spent.constructors([type(part) for part in made])
+    modules.drop("node.parts.spent")
 
 
 def make_tls(call):

@@ -7,11 +7,11 @@ device's secret) are turned over by writing until both have been erased, and the
 written until the disk is full, which erases every block that is free. It is found out by reading
 the flash back, block by block.
 
-Order, and what a power cut does to it (docs/decisions/wipe.md): authorise; sign the receipt while
-there is a key; put the mark on flash; forget; look; send the receipt over the session that is
-still open; rename the mark. While the mark is there, `finish` goes on with it at the start of the
-node, before anything else; the device cannot speak any more then, and keeps its receipt for the
-station.
+Order, and what a power cut does to it (docs/decisions/wipe.md): once it is authorised, sign the
+receipt while there is a key; put the mark on flash; forget; look; send the receipt over the
+session that is still open; rename the mark. While the mark is there, `finish` goes on with it at
+the start of the node, before anything else; the device cannot speak any more then, and keeps its
+receipt for the station.
 """
 
 import asyncio
@@ -19,10 +19,11 @@ import gc
 import os
 
 from loader import cbor, layout, record
-from loader.cbor import VerifyError, sha256
+from loader.cbor import sha256
 from node.core.command import Refused
-from node.hal import flash, modules
+from node.hal import flash
 from node.hal.storage import Storage
+from node.parts import warrant
 
 MARK = "/outpost/wipe.cbor"
 RECEIPT = "/outpost/wiped.cbor"
@@ -35,23 +36,19 @@ _CHUNK = 512
 _STEP = 8  # chunks between two looks at the rest of the world
 _FOLDER = 0x4000
 _ENOSPC = 28
-_PATIENCE = 5  # attempts, between them _WAITS times _WAIT_MS
-_WAITS = 50
-_WAIT_MS = 100
 
 
 class Farewell:
-    """A `wipe` or a `decommission` that an ops key has signed."""
+    """A `wipe` or a `decommission` that `parts.warrant` has found signed by an ops key."""
 
     def __init__(self, node, command) -> None:
         self._node = node
         self._command = command
 
     async def carry_out(self, beat) -> dict:
-        """The answer, once everything is gone. Raises Refused, with a reason of the loader's."""
+        """The answer, once everything is gone."""
         node = self._node
-        receipt, secrets = await self._prepared(beat)
-        _tidy()
+        receipt, secrets = await warrant.patiently(self._prepared, beat)
         record.write(MARK, cbor.encode(receipt))
         _hold_still()
         node.log.clear()
@@ -76,38 +73,9 @@ class Farewell:
         os.rename(MARK, RECEIPT)
         self._node.stop("wipe")
 
-    async def _prepared(self, beat) -> tuple:
-        """The receipt, and what must not be found afterwards. It takes the most memory, which
-        somebody else (a check for a release) may have at the moment: nothing is done yet, so it is
-        tried again. MemoryError: in vain."""
-        attempts = 0
-        while True:
-            try:
-                self._authorise()
-                modules.forget_verifier()
-                gc.collect()
-                return self._receipt(), _secrets(self._node.storage)
-            except MemoryError:
-                _tidy()
-                attempts += 1
-                if attempts == _PATIENCE:
-                    raise
-            for _ in range(_WAITS):
-                beat()
-                await asyncio.sleep_ms(_WAIT_MS)
-
-    def _authorise(self) -> None:
-        node, command = self._node, self._command
-        if command.ops is None:
-            raise Refused("ops_missing")
-        from loader import trust
-
-        try:
-            ops = trust.read_ops(node.boot.root, command.ops, node.id, node.unix_s())
-        except VerifyError as error:
-            raise Refused(error.code)
-        if (ops["id"], ops["command"]) != (command.id, command.verb):
-            raise Refused("ops_other")
+    def _prepared(self) -> tuple:
+        """The receipt, and what must not be found afterwards."""
+        return self._receipt(), _secrets(self._node.storage)
 
     def _receipt(self) -> dict:
         """Signed with the device's key, as the last thing that key does."""
@@ -124,14 +92,6 @@ class Farewell:
         r, s = p256.sign(csr.private_of(key), hashlib.sha256(document).digest())
         signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
         return {"doc": document, "sig": signature, "pub": csr.public_of(key)}
-
-
-def _tidy() -> None:
-    """Forget what signs and what verifies."""
-    for name in ("node.core.p256", "node.core.csr"):
-        modules.drop(name)
-    modules.forget_verifier()
-    gc.collect()
 
 
 def _secrets(storage) -> list:

@@ -67,6 +67,9 @@ class Hands(Commands):
 
     async def wipe(self, command) -> dict:
         """Forget who this is, on the word of an ops key: see parts.farewell."""
+        from node.parts import warrant
+
+        await warrant.authorise(self._node, command, self.beat)
         from node.parts.farewell import Farewell
 
         farewell = Farewell(self._node, command)

@@ -10,7 +10,7 @@ _TRIES = 5
 
 class Inbox:
     """`hands` are (open, close): `open(kind)` loads what has that kind done, `close(it)` forgets
-    it. `make_room()`, when there is one, tells whether there is memory for that now."""
+    it. `may()`, when there is one, tells whether it is time for that."""
 
     beat_ms = 60000
 
@@ -19,7 +19,7 @@ class Inbox:
         self._log = log
         self._waiting: list = []
         self._busy = False
-        self.make_room = None
+        self.may = None
         self._tries = 0  # of what waits first, in vain for want of memory
         for kind in ("command", "desired", "certificate"):
             link.subscribe(kind, self._door(kind))
@@ -43,15 +43,13 @@ class Inbox:
         self._busy = False
         while True:
             beat()
-            if self._waiting:
+            if self._waiting and (self.may is None or self.may()):
                 await self._empty(beat)
             await asyncio.sleep_ms(_LOOK_MS)
 
     async def _empty(self, beat) -> None:
         kind = self._waiting[0][0]
         try:
-            if self.make_room is not None and not self.make_room():
-                return
             hands = self._open(kind)
         except MemoryError:
             self._log.warning("%s: no memory" % kind)
