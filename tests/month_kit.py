@@ -77,7 +77,7 @@ class Field:
             self.folder / "station", result.folder, self.folder / "fleet", settings,
             operator="test", station="bench-1",
         )  # fmt: skip
-        with SimBoard(board, flash, wiring=wiring, heap=400_000) as sim:
+        with SimBoard(board, flash, wiring=wiring, heap=None) as sim:
             done = provision(sim.repl(), config)
         return flash, done.device_id
 
@@ -99,7 +99,7 @@ class Field:
 
         wiring = Wiring().with_product(self.product / "product.toml")
         sim = SimBoard(
-            board, flash, wiring=wiring, heap=400_000, scenario=scenario, time="modelled",
+            board, flash, wiring=wiring, heap=None, scenario=scenario, time="modelled",
             on_line=heard,
         )  # fmt: skip
         self.run_board(sim, limit_s)

@@ -26,7 +26,10 @@ from node.hal.storage import Storage
 _ROUND = "node.parts.round"
 _ROOMY_BYTES = const(100000)  # free, at the start
 _LOG_BYTES = const(512)  # a wake has little to say
-_COLLECT_BYTES = const(16384)  # in a small heap: else what stays lies between what does not
+# In a heap of any size but that of external memory, else what stays lies between what does not,
+# and a call finds its memory in pieces.
+_COLLECT_BYTES = const(16384)
+_PLENTY_BYTES = const(250000)
 
 
 class Wake:
@@ -80,8 +83,7 @@ def run(boot) -> None:
     modules.forget_verifier()
     modules.keep(("loader.choose",))
     wake = Wake(boot)
-    # for a sampling wake in a large one there is no need to collect at all
-    gc.threshold(-1 if wake.roomy else _COLLECT_BYTES)
+    gc.threshold(-1 if gc.mem_free() > _PLENTY_BYTES else _COLLECT_BYTES)
     turn = modules.part(_ROUND, "begin", wake)
     while True:
         asyncio.new_event_loop()

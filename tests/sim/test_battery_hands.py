@@ -46,3 +46,14 @@ def rotation(lab: Lab) -> None:
     lab.until(lambda: lab.device.reported["cert"] != first, "the new certificate", 60)
     lab.until(lambda: len(lab.server.ca.revoked()) == 1, "the end of the old one", 60)
     assert lab.command("ping", 60).ok
+
+
+def test_all_of_it_in_96_kilobytes(tmp_path: Path) -> None:
+    """Less than an ESP32 gives it: connected by TLS, publishing, told what to do."""
+    with Lab(tmp_path, mode="battery", heap=96 * 1024) as lab:
+        lab.start()
+        assert lab.command("ping", 60).ok
+        series = lab.server.registry.telemetry.series
+        span = (0, 1 << 52)
+        assert lab.until(lambda: len(series(ID, "air_temperature", span)) > 5, "readings", 60)
+        assert not any("MemoryError" in line or "no memory" in line for line in lab.lines)
