@@ -28,6 +28,7 @@ async def main():
     options = Options("dev-1")
     options.window_bytes = 512
     options.max_packet = 128
+    options.few = True
     tls = Tls(read("CERT"), read("KEY"), [read("CA")])
     connection = Connection(Config("localhost", "PORT", options), Ports(tls))
     source = Source()

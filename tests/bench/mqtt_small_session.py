@@ -21,13 +21,13 @@ sock = context.wrap_socket(raw, server_hostname="localhost")
 
 from node.core.mqtt.codec import Options  # noqa: E402
 from node.core.mqtt.session import ACKED, Session  # noqa: E402
-from node.core.mqtt.topic import Topic  # noqa: E402
 
 options = Options("dev-1")
 options.window_bytes = 512
 options.max_packet = 128
+options.few = True
 session = Session(options)
-topic = Topic("v1/dev-1/up/telemetry")
+topic = session.window.topic("v1/dev-1/up/telemetry")
 buffer = bytearray(4)
 left = missing = 10
 session.connect(time.ticks_ms())

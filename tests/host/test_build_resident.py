@@ -26,8 +26,8 @@ LATER = (
     " core/mqtt/few core/mqtt/inbound core/mqtt/v5 core/p256 core/portal core/record core/smooth"
     " core/sntp core/staging core/thin core/update core/url core/wifi hal/analog hal/ethernet"
     " hal/flash hal/rail hal/resolve hal/runtime hal/shift hal/slotfiles hal/sntp hal/tls_codes"
-    " hal/wifi parts/check parts/facts parts/farewell parts/hands parts/selftest tasks/command"
-    " tasks/download tasks/network tasks/remote tasks/switched tasks/wake"
+    " hal/wifi parts/check parts/facts parts/farewell parts/hands parts/selftest parts/warrant"
+    " tasks/command tasks/download tasks/network tasks/remote tasks/switched tasks/wake"
 )
 LATER_MODULES = {"node." + row.replace("/", ".") for row in LATER.split()}
 

@@ -51,8 +51,10 @@ def test_no_wake_outlasts_its_budget(days):
 
 
 def test_boot_number_stays_and_sequence_goes_on(days):
-    # the scenario may end between a boot and its reading
-    assert len(days.board.resets) - 1 <= days.accounts.taken <= len(days.board.resets)
+    # In this heap a call has a boot of its own; the scenario may end between a boot and its reading.
+    calls = days.predicted.connects + days.predicted.failures
+    more = len(days.board.resets) - days.accounts.taken
+    assert 0 < more <= calls + 2
 
 
 @pytest.mark.slow

@@ -85,7 +85,8 @@ class _Run:
             began_ms = found.elapsed_ms
             sleep_ms = self._wake()
             awake_ms = found.elapsed_ms - began_ms
-            seen_ms = awake_ms - self.profile.boot_ms  # the device's clock starts after the boot
+            # the device's clock starts after the boot, and again after that of a call
+            seen_ms = awake_ms - self.profile.boot_ms
             left_ms = min(max(1000, sleep_ms - seen_ms), end_ms - found.elapsed_ms)
             self._sleep(max(0, left_ms))
         return found
@@ -120,8 +121,12 @@ class _Run:
         else:
             spell = profile.connection(rssi_dbm)
         delivered = bool(up and values.get("net.up", 1))
-        self._spend("connect" if delivered else "failed", spell)
+        part = "connect" if delivered else "failed"
+        boot = profile.call_boot()
+        self._spend(part, boot)
+        self._spend(part, spell)
         cost = spell.awake_ms * (self.current.active + self.current.radio_connecting) // 1000
+        cost += boot.awake_ms * self.current.active // 1000
         if delivered:
             self.found.connects += 1
             scheduler.connected(cost, rssi_dbm)

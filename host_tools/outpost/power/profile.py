@@ -15,6 +15,8 @@ from outpost.power.sensing import Sensing
 _WAKE_KIB = 545  # loader (the seal stands for the slot's files) and what samples
 _SAMPLE_KIB = 65  # of it, after the clock of the application has started
 _TALK_KIB = 405  # what joins, shakes hands and talks
+_CALL_BOOT_KIB = 520  # where a call has a boot of its own: until it begins
+_SMALL_HEAP = 140_000  # bytes; below it a call has one (firmware/node/battery.py)
 _COLD_KIB = 850  # a cold start verifies signatures and files, and writes its state
 _SCAN_MS = 1500
 _LINGER_MS = 150  # tasks.wake waits for messages from the broker
@@ -80,6 +82,17 @@ class Profile:
         if self.sleeps_deep:
             fast_ms += self._load_ms(_WAKE_KIB - _SAMPLE_KIB)
         return Spell(fast_ms + sample_ms, slow_ms=sample_ms)
+
+    @property
+    def calls_apart(self) -> bool:
+        """A call has a boot of its own: the heap does not hold it after what samples."""
+        return self.sleeps_deep and self.board.heap_bytes < _SMALL_HEAP
+
+    def call_boot(self) -> Spell:
+        """The second boot of a wake that connects; nothing where there is none."""
+        if not self.calls_apart:
+            return Spell()
+        return Spell(self.boot_ms + self._load_ms(_CALL_BOOT_KIB))
 
     def sensor(self) -> Spell:
         """Awake while the supplies warm up and the sensors convert."""
