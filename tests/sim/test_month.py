@@ -51,7 +51,7 @@ def test_no_wake_outlasts_its_budget(days):
 
 
 def test_boot_number_stays_and_sequence_goes_on(days):
-    # In this heap a call has a boot of its own; the scenario may end between a boot and its reading.
+    # In this heap a call has a boot of its own; the scenario may end between boot and reading.
     calls = days.predicted.connects + days.predicted.failures
     more = len(days.board.resets) - days.accounts.taken
     assert 0 < more <= calls + 2

@@ -108,6 +108,19 @@ class TestInbox(unittest.TestCase):
 
         asyncio.run(run())
 
+    def test_waits_until_it_may(self):
+        asked = []
+
+        def may():
+            asked.append(len(self.opened))
+            return len(asked) > 3
+
+        self.inbox.may = may
+        self.arrive("command", b"one")
+        self.run_until_idle()
+        self.assertEqual(asked, [0, 0, 0, 0])
+        self.assertEqual(self.handled, [b"one"])
+
     def test_each_kind_gets_its_hands_once(self):
         for kind, payload in (
             ("command", b"1"),

@@ -39,6 +39,14 @@ class TestBudget(unittest.TestCase):
     def test_cold_start_says_hello(self):
         self.assertTrue(Scheduler(plan()).decide(0, None, False).connect)
 
+    def test_says_again_how_long_to_sleep(self):
+        """A boot that decides nothing, the one of a call, has to know it as well."""
+        before = Scheduler(plan(capacity_mah=100, target_days=730))
+        sleep_s = before.decide(0, None, False).sleep_s
+        after = Scheduler(plan(capacity_mah=100, target_days=730), before.pack())
+        self.assertEqual(after.interval_s(), sleep_s)
+        self.assertGreater(sleep_s, 600)
+
     def test_no_budget_connects_every_wake(self):
         self.assertEqual(run(Scheduler(plan()), 5), [0, 1, 2, 3, 4])
 

@@ -25,12 +25,8 @@ def open_round(wake):
 
 def begin(wake):
     """The first of this boot: with the state that the sleep has left, if there was one."""
-    from node.parts import spent
-
-    spent.by_loader()
     turn = Round(wake)
     turn.restore()
-    modules.drop("node.parts.spent")
     return turn
 
 
@@ -81,6 +77,12 @@ class Round:
 
     def _for_a_call(self, state) -> None:
         """The boot before has measured, decided, and slept for no time."""
+        from node.parts import spent
+
+        spent.by_loader()
+        modules.drop("node.parts.spent")
+        gc.threshold(_COLLECT_BYTES[0])
+        gc.collect()
         wake = self._wake
         wake.calling = True
         wake.cold = state.connecting == _COLD
@@ -144,6 +146,7 @@ class Round:
         """In a small heap: the modules that are left when the sensors' are to be forgotten."""
         if self._wake.roomy:
             return None
+        gc.collect()
         modules.keep("")
         return modules.kept()
 
