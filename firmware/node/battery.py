@@ -26,8 +26,8 @@ from node.hal.storage import Storage
 _ROUND = "node.parts.round"
 _ROOMY_BYTES = const(100000)  # free, at the start
 _LOG_BYTES = const(512)  # a wake has little to say
-# Between a small heap, which has a boot for each purpose, and external memory: what stays would
-# lie between what does not, and a call would find its memory in pieces.
+# In a heap of any size but that of external memory: else what stays lies between what does not,
+# and what comes next finds its memory in pieces.
 _COLLECT_BYTES = const(16384)
 _PLENTY_BYTES = const(250000)
 
@@ -83,8 +83,7 @@ def run(boot) -> None:
     modules.forget_verifier()
     modules.keep(("loader.choose",))
     wake = Wake(boot)
-    seldom = not wake.roomy or gc.mem_free() > _PLENTY_BYTES
-    gc.threshold(-1 if seldom else _COLLECT_BYTES)
+    gc.threshold(-1 if gc.mem_free() > _PLENTY_BYTES else _COLLECT_BYTES)
     turn = modules.part(_ROUND, "begin", wake)
     while True:
         asyncio.new_event_loop()

@@ -25,6 +25,11 @@ def open_round(wake):
 
 def begin(wake):
     """The first of this boot: with the state that the sleep has left, if there was one."""
+    if not wake.roomy:
+        from node.parts import spent
+
+        spent.by_loader()
+        modules.drop("node.parts.spent")
     turn = Round(wake)
     turn.restore()
     return turn
@@ -77,10 +82,6 @@ class Round:
 
     def _for_a_call(self, state) -> None:
         """The boot before has measured, decided, and slept for no time."""
-        from node.parts import spent
-
-        spent.by_loader()
-        modules.drop("node.parts.spent")
         gc.threshold(_COLLECT_BYTES[0])
         gc.collect()
         wake = self._wake
