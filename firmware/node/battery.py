@@ -92,7 +92,7 @@ def run(boot) -> None:
             turn = asyncio.core.cur_task = None  # which holds on to it
             modules.give_back()
             outcome = _call(wake)
-            turn = modules.part(_ROUND, "open_round", wake)
+            turn = modules.part(_ROUND, "Round", wake)
             turn.called(outcome)
         turn.sleep()
 

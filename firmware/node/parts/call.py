@@ -39,7 +39,7 @@ class Call:
         self.stage = "wifi"  # where it ended, for the log
         self.ports = self.update_task = self  # parts want `ports.below`, `update_task.check_now`
         self.connection = None
-        self.told = False
+        self._told = False
         modules.briefly(_DIAL, "open_station", self)
 
     def below(self, limit: int) -> int:
@@ -52,7 +52,7 @@ class Call:
         self._budget = budget = Budget(self.ticks.uptime_ms, until_ms, self.boot.watchdog)
         try:
             done = await self._join(budget) and await self._talk(budget)
-            if done and modules.briefly(_DIAL, "is_check_due", self):
+            if done and self._is_check_due():
                 self.connection = self.reporter = self.publisher = self.inbox = None
                 modules.forget_but(kept)  # the check has the memory of the conversation
                 await self._look(budget)
@@ -63,6 +63,14 @@ class Call:
         if not done:
             self.log.warning("wake: no delivery (%s)" % self.stage)
         return done
+
+    def _is_check_due(self) -> bool:
+        """Whether this call is to end with a question for a new release."""
+        if self.boot.trial or self.reset_reason:
+            return False
+        checked_ms = self.wake.state.checked_ms
+        since_ms = self.ticks.uptime_ms() - checked_ms
+        return checked_ms < 0 or since_ms >= self.interval_s * 1000
 
     # --- the steps
 
@@ -99,7 +107,7 @@ class Call:
             self.stage = "time"
             await self._sync()
         self.stage = "broker"
-        modules.briefly(_DIAL, "prepare", self)
+        modules.briefly("node.parts.settings", "started", self, self.wake.cold)
         courier = modules.part(_DIAL, "compose", self, budget)
         modules.keep((_DIAL,))
         modules.give_back()
@@ -109,19 +117,26 @@ class Call:
             self._settle(False)
         self.stage = self.connection.fault or "late"
         self.wake.state.acked += self.connection.acks
+        self.connection.acks = 0  # or a judge would count them twice
         return done
 
     def _idle(self) -> bool:
-        """Readings first; what else there is to tell, when they have gone."""
-        if not self.told and self._make_room():
-            modules.briefly(_DIAL, "go_on", self)
-            self.told = True
-        publisher = self.publisher
-        return self.told and self.reporter.idle and (publisher is None or publisher.idle)
+        if not self.has_told() or not self.reporter.idle:
+            return False
+        return self.publisher is None or self.publisher.idle
 
     def has_told(self) -> bool:
-        """The readings have gone: there is room to carry something out."""
-        return self.told
+        """The readings have gone, or half the time, and what else there is to tell is told: there
+        is room to carry something out."""
+        if not self._told and self._make_room():
+            if self.wake.cold or self._is_renewal_due():
+                modules.briefly(_DIAL, "go_on", self)
+            self._told = True
+        return self._told
+
+    def _is_renewal_due(self) -> bool:
+        now_s = self.unix_s()
+        return self.renew_s is not None and now_s is not None and now_s >= self.renew_s
 
     def _make_room(self) -> bool:
         """Before anything else is done, what publishes readings goes, and in a small heap the

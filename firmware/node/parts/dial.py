@@ -10,8 +10,9 @@ _CLOCK = "/data/clock.cbor"
 _COMMANDS = "/data/commands.cbor"
 _RX_MAX = 1536
 _OPEN_MS = 5000  # a lost SYN is sent again after 3 s; each ms here is paid by each outage
-# what has made the context
+# what has made the context, and read the certificate
 _MADE = ("node.tasks.identity", "node.hal.tls_context", "node.core.certificate")
+_MADE += ("node.parts.papers",)
 _CHECK_S = 21600  # at least, between checks: a rollout's command asks for one at once
 
 
@@ -39,6 +40,7 @@ def compose(call, budget):
     """The conversation's parts; the Courier. What is imported here stays while it lasts. TLS comes
     first, for it needs the largest block."""
     secure = make_tls(call)
+    modules.briefly("node.parts.papers", "introduce", call, call.certificate)
     for name in _MADE:
         modules.drop(name)
     gc.collect()
@@ -85,30 +87,19 @@ def _spend(made) -> None:
 
 def make_tls(call):
     """TLS with the device's own certificate; what reads that goes before the context comes."""
-    from node.hal import tls
+    import os
 
-    key, certificate, authority = _credentials(call)
+    import machine
+    from node.hal import tls
+    from node.tasks import identity
+
+    own = identity.Identity(call.storage, os.urandom, machine.unique_id())
+    key, certificate, authority = own.credentials()
+    own = identity = None
     modules.drop("node.tasks.identity")
     call.certificate = certificate
     authorities = [authority] if authority else []
     return tls.Tls(certificate, key, authorities, tls.memory_of_this_chip())
-
-
-def _credentials(call):
-    import os
-
-    import machine
-    from node.tasks import identity
-
-    return identity.Identity(call.storage, os.urandom, machine.unique_id()).credentials()
-
-
-def prepare(call) -> None:
-    """While there is room: the settings in force, and what is said of the certificate."""
-    from node.parts import papers
-
-    modules.briefly("node.parts.settings", "started", call, call.wake.cold)
-    papers.introduce(call, _credentials(call)[1])
 
 
 def go_on(call) -> None:
@@ -146,12 +137,3 @@ def say_status(call) -> None:
         "sensors": wake.state.errors,
     }
     call.connection.publish("status", cbor.encode(status), retain=True)
-
-
-def is_check_due(call) -> bool:
-    """Whether this call is to end with a question for a new release."""
-    checked_ms = call.wake.state.checked_ms
-    if call.boot.trial or call.reset_reason:
-        return False
-    since_ms = call.ticks.uptime_ms() - checked_ms
-    return checked_ms < 0 or since_ms >= call.interval_s * 1000

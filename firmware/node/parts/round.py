@@ -19,10 +19,6 @@ _STARTED = "/data/started.cbor"
 _KEEP_MARGIN = 256  # bytes of RTC memory for the numbers
 
 
-def open_round(wake):
-    return Round(wake)
-
-
 def begin(wake):
     """The first of this boot: with the state that the sleep has left, if there was one."""
     if not wake.roomy:

@@ -43,13 +43,15 @@ class Inbox:
         self._busy = False
         while True:
             beat()
-            if self._waiting and (self.may is None or self.may()):
+            if self._waiting:
                 await self._empty(beat)
             await asyncio.sleep_ms(_LOOK_MS)
 
     async def _empty(self, beat) -> None:
         kind = self._waiting[0][0]
         try:
+            if self.may is not None and not self.may():
+                return
             hands = self._open(kind)
         except MemoryError:
             self._log.warning("%s: no memory" % kind)
