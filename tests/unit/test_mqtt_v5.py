@@ -2,19 +2,10 @@
 
 import unittest
 
+from mqtt_case import written
 from node.core.errors import CallerError, PeerError
 from node.core.mqtt.codec import Options
 from node.core.mqtt.session import ACKED, CONNECTED, MESSAGE, SUBSCRIBED, Session
-
-
-def written(session):
-    out = b""
-    count = session.output()
-    while count:
-        out += bytes(session.out[session.out_at : session.out_at + count])
-        session.wrote(count)
-        count = session.output()
-    return out
 
 
 def feed(session, data, step=0):
