@@ -4,7 +4,8 @@ What a wake does is `node.parts.round`, with the sensors; what connects is `node
 Only one of them is in memory, beside the `Wake`, for TLS and a conversation want the room: so the
 Wake holds what both know, as data. In a small heap that is not enough: what has measured leaves
 names and buffers behind, and what is free is in pieces. There the state goes to RTC memory
-(`core.wakestate`), and a call has a boot of its own, by a deep sleep of no length.
+(`core.wakestate`), and a call has a boot of its own, by a deep sleep of no length; and so has the
+question for a new release at the end of one.
 
 A board whose deep sleep is a light sleep with a reset behind it gains nothing from the reset:
 there the loop goes on in RAM, dozing with the radio off.
@@ -36,8 +37,11 @@ class Wake:
     """`state` is a core.wakestate.WakeState, `box` the outbox when somebody has opened it.
 
     began_ms     uptime when this wake began
-    cold         the state was lost, or the sleep before was none
+    cold         the fleet has not been told yet what started the device: the state was lost, or
+                 the sleep before was none
     calling      this boot is for a call: the sensors have been asked in the one before
+    looking      and the call: this one is for the question for a new release
+    look_due     set by the call: the next boot is to be for that
     roomy        the heap holds a call whatever has been in it before
     budget_ms    how long a connection may last, when it is time for one
     sleep_s      how long to sleep after this wake
@@ -51,7 +55,7 @@ class Wake:
         self.log = Log(self._uptime_ms, _LOG_BYTES, print)
         self.state = self.box = self.counts = None
         self.cold = True
-        self.calling = False
+        self.calling = self.looking = self.look_due = False
         self.roomy = gc.mem_free() > _ROOMY_BYTES
         self.began_ms = self.budget_ms = self.sleep_s = self.battery_mv = self.every = 0
 

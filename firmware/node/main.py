@@ -37,15 +37,13 @@ def run(boot) -> None:
 
 
 def _on_battery(boot) -> bool:
-    """Whether the product sleeps between its readings; not before it has an identity."""
-    if _map(boot.slot + "/product.cbor")["telemetry"]["mode"] != "battery":
-        return False
+    """Whether it sleeps between its readings on this board; not before it has an identity."""
     try:
         os.stat("/data/device.cbor")
         os.stat("/data/id/cert.der")
     except OSError:
         return False
-    return True
+    return _map("%s/board-%s.cbor" % (boot.slot, boot.device["board"]))["mode"] == "battery"
 
 
 def _map(path: str) -> dict:

@@ -3,30 +3,31 @@ after a day.
 
     python -m tests.bench heap [BOARD=BYTES ...] [--days N]
 
-The product `weather` as it is built for devices runs on the simulated board, in modelled time,
-against a real broker with mutual TLS. Its own figures (log and heartbeats, `gc.collect()` first)
-say what is used and how large the largest free piece is. The simulated chip tells what is used in
-the middle of a handshake, with what is garbage by then. The update's peak is what the smallest
-heap in which it succeeds has above the code that is loaded.
+The product `weather`, built for powered mode on every board, runs on the simulated board, in
+modelled time, against a real broker with mutual TLS. Its own figures (log and heartbeats,
+`gc.collect()` first) say what is used and how large the largest free piece is. The simulated chip
+tells what is used in the middle of a handshake, with what is garbage by then. The update's peak is
+what the smallest heap in which it succeeds has above the code that is loaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from outpost.boards import load_board
-from outpost.paths import project_root, vm_path
+from outpost.paths import vm_path
 from outpost.sim import SimBoard, Wiring
 from outpost.sim.scenario import Scenario, Signal
 
+from tests.host.signed_build import WEATHER, in_mode
 from tests.month_kit import Field
 
-_WEATHER = project_root() / "firmware" / "products" / "weather"
-# A plain ESP32 does not hold the node in the heap of its TOML: docs/reference/memory.md.
+# A plain ESP32 does not hold powered mode in the heap of its TOML: docs/reference/memory.md.
 _BOARDS = ("rpi_pico_w", "esp32_generic=160000")
 _LIMIT_S = 3 * 3600.0  # always connected, a virtual day takes more than an hour
 _UPDATE_STEP = 512
@@ -55,9 +56,10 @@ def _day(name: str, heap: int, days: float) -> list[dict[str, Any]]:
         if "heap: " in line:
             logged.append(int(line.split(" used, ")[1].split()[0]))
 
-    with tempfile.TemporaryDirectory(prefix="heap-") as folder, Field(
-        Path(folder), _WEATHER
-    ) as field:
+    with (
+        tempfile.TemporaryDirectory(prefix="heap-") as folder,
+        Field(Path(folder), _always_connected(Path(folder))) as field,
+    ):
         flash, _ = field.provisioned(name)
         devices = field.server.registry.devices
         keep = devices.heartbeat
@@ -68,7 +70,7 @@ def _day(name: str, heap: int, days: float) -> list[dict[str, Any]]:
 
         devices.heartbeat = heartbeat  # type: ignore[method-assign]
         board = SimBoard(
-            name, flash, wiring=Wiring().with_product(_WEATHER / "product.toml"), heap=heap,
+            name, flash, wiring=Wiring().with_product(WEATHER / "product.toml"), heap=heap,
             scenario=_quiet(days), time="modelled", on_line=heard,
         )  # fmt: skip
         field.run_board(board, _LIMIT_S)
@@ -76,6 +78,15 @@ def _day(name: str, heap: int, days: float) -> list[dict[str, Any]]:
     if not told or not logged:
         raise RuntimeError(f"{name} did not connect in {heap} B: {list(board.lines)[-5:]}")
     return _rows(f"{name} {heap:,} B", told, logged[-1], _handshakes(board))
+
+
+def _always_connected(folder: Path) -> Path:
+    """The product, in powered mode on every board."""
+    product = folder / "product"
+    shutil.copytree(WEATHER, product)
+    recipe = product / "product.toml"
+    recipe.write_text(in_mode(recipe.read_text(), "powered"))
+    return product
 
 
 def _quiet(days: float) -> Scenario:

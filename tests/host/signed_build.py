@@ -1,5 +1,6 @@
 """A product built, signed and made into images, once per test run: what many tests start from."""
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +35,20 @@ class SignedBuild:
 def ceremony() -> Ceremony:
     """Keys made for this run."""
     return Ceremony.create(Path(_FOLDER.name) / "keys", plain=True)
+
+
+def in_mode(recipe: str, mode: str) -> str:
+    """The weather product's recipe with every board in one mode, whatever its memory."""
+    recipe, count = re.subn(r'(?m)^mode = "\w+"', f'mode = "{mode}"', recipe)
+    assert count == 2
+    return recipe
+
+
+def for_boards(recipe: str, boards: str, own: str = "") -> str:
+    """The weather product's recipe for these boards (as in TOML), with what is their own."""
+    head, rest = recipe.split("[boards.esp32_generic]")
+    named = re.sub(r"(?m)^boards = .*", f"boards = [{boards}]", head)
+    return f"{named}{own}\n[telemetry]{rest.partition('[telemetry]')[2]}"
 
 
 def sign(result: BuildResult, keys: Ceremony) -> None:

@@ -7,9 +7,8 @@ import pytest
 from outpost.boards import load_board
 from outpost.build import configure, release
 from outpost.build.product import Product, load_product
-from outpost.errors import OutpostError
 
-from tests.host.signed_build import WEATHER
+from tests.host import signed_build
 
 OPTIONAL = {
     "node.core.mqtt.v5": "mqtt",
@@ -19,8 +18,8 @@ OPTIONAL = {
 
 
 def product_of(tmp_path: Path, changed: str, boards: str) -> Product:
-    text = (WEATHER / "product.toml").read_text()
-    text = text.replace('boards = ["esp32_generic", "rpi_pico_w"]', f"boards = [{boards}]")
+    text = (signed_build.WEATHER / "product.toml").read_text()
+    text = signed_build.for_boards(text, boards)
     (tmp_path / "product.toml").write_text(text.replace("[outbox]", changed + "\n[outbox]"))
     return load_product(tmp_path)
 
@@ -41,13 +40,6 @@ def test_only_what_is_asked_for(tmp_path: Path, changed: str, boards: str, asked
     channels = {"air": tuple((name, "1", -2) for name in ("temperature", "humidity", "pressure"))}
     told = configure.product_map(product, channels)
     assert told["mqtt"]["version"] == (5 if "mqtt" in asked else 4)
-
-
-def test_a_wired_board_does_not_sleep(tmp_path: Path) -> None:
-    product = product_of(tmp_path, "", '"w5500_evb_pico"')
-    product.tables["telemetry"]["mode"] = "battery"
-    with pytest.raises(OutpostError, match="wired"):
-        configure._check_wiring(product, [load_board("w5500_evb_pico")])
 
 
 def test_what_the_node_is_told_of_a_w5500() -> None:

@@ -41,7 +41,7 @@ def make_product(folder: Path, mode: str = "powered", **pace: int) -> Path:
     """The weather product at a test's pace; on a battery it connects at every wake."""
     shutil.copytree(signed_build.WEATHER, folder)
     recipe = folder / "product.toml"
-    text = recipe.read_text().replace('mode = "powered"', f'mode = "{mode}"')
+    text = signed_build.in_mode(recipe.read_text(), mode)
     if mode == "battery":
         text = text.replace("[outbox]", "[battery]\nconnect_every = 1\nawake_s = 240\n\n[outbox]")
     for key, value in {**_PACE, **pace}.items():
@@ -93,6 +93,7 @@ class Lab:
         self.folder = folder
         self.board_name = board
         self.lines: list[str] = []
+        self.on_line: Callable[[str], object] | None = None
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.server = FleetServer(folder / "fleet", signed_build.ceremony().folder, config)
         self.clock = SntpServer()
@@ -109,9 +110,14 @@ class Lab:
         self._write_flash()
         wiring = Wiring(devices=[_BME280])
         self.sim = SimBoard(
-            self.board_name, self.flash, wiring=wiring, on_line=self.lines.append, heap=self.heap
+            self.board_name, self.flash, wiring=wiring, on_line=self._heard, heap=self.heap
         )
         return self
+
+    def _heard(self, line: str) -> None:
+        self.lines.append(line)
+        if self.on_line is not None:
+            self.on_line(line)
 
     def __exit__(self, *_: object) -> None:
         assert self.sim

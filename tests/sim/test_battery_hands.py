@@ -15,6 +15,8 @@ pytestmark = [pytest.mark.vm, pytest.mark.broker]
 def test_a_sleeping_device_does_as_it_is_told(tmp_path: Path) -> None:
     with Lab(tmp_path, mode="battery", heap=None) as lab:
         lab.start()
+        # The first call has more to say, those after it more to publish.
+        lab.until(lambda: lab.lines[-1].startswith("reading 1 2"), "the first sleep", 60)
         assert lab.command("ping", 60).ok
         settings(lab)
         rotation(lab)

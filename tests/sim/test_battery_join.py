@@ -38,7 +38,8 @@ def field(tmp_path_factory):
     product = folder / "product"
     shutil.copytree(BATTERY_PRODUCT, product)
     recipe = product / "product.toml"
-    recipe.write_text(recipe.read_text().replace("target_days = 1000", "target_days = 0"))
+    text = recipe.read_text().replace("target_days = 1000", "target_days = 0")
+    recipe.write_text(text.replace("publish_s = 21600", "publish_s = 1"))
     with Field(folder, product=product) as opened:
         yield opened
 

@@ -1,4 +1,6 @@
-"""A battery board takes a release between two sleeps, and takes itself back from a bad one."""
+"""A battery board takes a release between two sleeps, takes itself back from a bad one, and goes
+on where the power was cut. Each in the heap that its TOML says.
+"""
 
 from pathlib import Path
 
@@ -7,6 +9,7 @@ from outpost.fleet.rollout import Policy, Stage
 from outpost.sim.scenario import Scenario
 
 from tests.month_kit import Field
+from tests.sim.fleet_node import Lab, make_release
 
 pytestmark = [pytest.mark.vm, pytest.mark.broker]
 _LIMIT_S = 60
@@ -64,3 +67,29 @@ def test_updated_by_a_rollout_and_back_from_a_bad_one(field):
     told = evidence(field)
     assert {body["version"] for body in told} == {"1.2.0"}
     assert "planted" in told[-1]["text"]
+
+
+@pytest.mark.parametrize("op", [4, 12, 40])
+def test_goes_on_by_itself_when_the_power_was_cut(tmp_path, op):
+    """In the middle of the download, of which it keeps what it has."""
+    with Lab(tmp_path, mode="battery", heap=None) as lab:
+        lab.start()
+        cut = []
+
+        def heard(line):
+            if "update: under way" in line and not cut:
+                cut.append(line)
+                lab.sim.cut_power(at_op=op, mode="torn")
+
+        lab.on_line = heard
+        overlay = tmp_path / "overlay"
+        target = overlay / _ENTRY
+        target.parent.mkdir(parents=True)
+        target.write_text((_FIRMWARE / _ENTRY).read_text() + "\n_NEWER = 1\n")
+        new = make_release(lab.product, tmp_path / "build", "1.1.0", overlay=overlay)
+        lab.server.publish(new.folder)
+        policy = Policy(soak_s=1)
+        lab.server.rollouts.create("weather", "1.1.0", (Stage("all", percent=100),), policy)
+        lab.until(lambda: lab.device.release == new.digest and lab.device.confirmed, "1.1.0", 90)
+        assert "power_on" in lab.sim.resets[1:]
+        assert not any("memory" in line for line in lab.lines)

@@ -60,6 +60,7 @@ def test_where_each_sleep_ends_at_the_default_clock(tmp_path):
     shutil.copytree(PRODUCT, product)
     text = (product / "product.toml").read_text()
     text = text.replace("sample_s = 1800", "sample_s = 300")
+    text = text.replace("publish_s = 21600", "publish_s = 1")
     (product / "product.toml").write_text(text.replace("target_days = 1000", "target_days = 0"))
     with Field(tmp_path, product=product) as field:
         found = play(field, Scenario(days=0.02), "rpi_pico_w")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,8 +52,8 @@ class OtaLab(Lab):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, BOARD)
         recipe = self.product / "product.toml"
-        text = re.sub(r"(?m)^boards = .*", f'boards = ["{BOARD}"]', recipe.read_text())
-        recipe.write_text(text)
+        own = f'[boards.{BOARD}]\nmode = "powered"\n'
+        recipe.write_text(signed_build.for_boards(recipe.read_text(), f'"{BOARD}"', own))
         self.release = make_release(self.product, folder / "ota", "1.0.0")
 
     def __enter__(self) -> OtaLab:

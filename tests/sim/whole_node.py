@@ -26,7 +26,8 @@ DEVICE = "dev-1"
 
 @dataclass
 class Workshop:
-    """Builds the weather product with some lines of product.toml changed, and makes boards."""
+    """Builds the weather product, always connected, with some lines of product.toml changed, and
+    makes boards."""
 
     folder: Path
     product: str = ""
@@ -38,7 +39,8 @@ class Workshop:
         shutil.copytree(signed_build.WEATHER, source)
         text = (source / "product.toml").read_text()
         named = ", ".join(f'"{name}"' for name in self.boards)
-        text = text.replace('boards = ["esp32_generic", "rpi_pico_w"]', f"boards = [{named}]")
+        own = [f'[boards.{name}]\nmode = "powered"\n' for name in self.boards]
+        text = signed_build.for_boards(text, named, "".join(own))
         (source / "product.toml").write_text(text.replace("[outbox]", self.product + "\n[outbox]"))
         self.result: BuildResult = build.build(source, self.folder / "build", source="test")
         signed_build.sign(self.result, signed_build.ceremony())

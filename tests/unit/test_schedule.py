@@ -63,6 +63,14 @@ class TestBudget(unittest.TestCase):
         decision = scheduler.decide(0, None, False)
         self.assertEqual((decision.sleep_s, scheduler.k), (1200, 9))
 
+    def test_without_a_budget_the_pace_is_the_products(self):
+        for publish_s, k in ((0, 1), (599, 1), (1800, 3), (2399, 3), (86400, 24)):
+            scheduler = Scheduler(plan(publish_s=publish_s))
+            self.assertEqual(scheduler.decide(0, None, False).sleep_s, 600)
+            self.assertEqual(scheduler.k, k)
+        scheduler = Scheduler(plan(publish_s=1800))
+        self.assertEqual(run(scheduler, 9), [0, 3, 6])
+
     def test_a_dearer_connection_raises_k(self):
         scheduler = Scheduler(plan(capacity_mah=2000, target_days=730))
         for _ in range(200):

@@ -4,8 +4,7 @@ The map that the build writes (all numbers are integers; `outpost build` scales 
 exponent of the channel, from the driver's CHANNELS):
 
     {"product": str,
-     "telemetry": {"mode": "powered"|"battery", "sample_s", "publish_s", "heartbeat_s", ["batch"],
-                   ["sample_min_s"]},
+     "telemetry": {"sample_s", "publish_s", "heartbeat_s", ["batch"], ["sample_min_s"]},
      "battery": {"capacity_mah", "target_days", "low_mv", "critical_mv", "awake_s",
                  "connect_every", "sync_s", ["column"]},
      "outbox": {"max_kib", "policy": "oldest"|"thin", ["keep", "flush_s"]},
@@ -113,7 +112,6 @@ class ProductConfig:
     def __init__(self, raw: "dict[str, Any]") -> None:
         self.product = _text(raw, "product", 32)
         telemetry = _table(raw, "telemetry")
-        self.mode = _choice(telemetry, "mode", ("powered", "battery"))
         self.sample_ms = 1000 * _number(telemetry, "sample_s", 60, 1, _DAY_S)
         self.sample_min_ms = 1000 * _number(telemetry, "sample_min_s", 0, 0, _DAY_S)
         self.publish_ms = 1000 * _number(telemetry, "publish_s", 60, 1, _DAY_S)

@@ -11,8 +11,9 @@ fail (the whole awake budget for nothing). The budget gives an allowed average c
     average_ua = sleep_ua + (wake_uas + connect_uas / k) / interval_s
 
 so the scheduler picks the smallest k (wakes per connection: the freshest data) whose average
-fits, and only when even the largest k does not fit stretches the interval. What a wake and a
-connection cost is learnt from what they did cost, so a bad access point raises k by itself.
+fits (without a budget, the k that `publish_s` asks for), and only when even the largest k does
+not fit stretches the interval. What a wake and a connection cost is learnt from what they did
+cost, so a bad access point raises k by itself.
 Failures back off across sleeps: the pause doubles up to a cap, and is never shorter than k
 wakes. A battery below `low_mv` counts as half the budget, below `critical_mv` the radio stays
 off but for one connection a day, so that the last thing a fleet hears is not silence.
@@ -45,7 +46,8 @@ class Plan:
     interval_s            between two samples
     connect_every         the largest number of wakes between two connections
     awake_ms              a wake never lasts longer, whatever happens
-    capacity_mah, target_days   the budget; 0 days: no budget, always k = 1
+    publish_s             without a budget: a connection as often as this
+    capacity_mah, target_days   the budget; 0 days: no budget
     low_mv, critical_mv   battery thresholds; 0: not measured
     sleep_ua              the board's deep-sleep current, sensors included
     wake_uas, connect_uas first estimates of a wake and of a connection, in microampere-seconds
@@ -55,6 +57,7 @@ class Plan:
         self.interval_s: int = fields["interval_s"]
         self.connect_every: int = fields["connect_every"]
         self.awake_ms: int = fields["awake_ms"]
+        self.publish_s: int = fields.get("publish_s", 0)
         self.capacity_mah: int = fields.get("capacity_mah", 0)
         self.target_days: int = fields.get("target_days", 0)
         self.low_mv: int = fields.get("low_mv", 0)
@@ -81,6 +84,7 @@ def plan_for(product: "Any", board: "Any", desired: "Any" = None) -> Plan:
         {
             "interval_s": desired.get("sample_s", product["telemetry"]["sample_s"]),
             "connect_every": desired.get("power.connect_every", battery.get("connect_every", 12)),
+            "publish_s": desired.get("publish_s", product["telemetry"].get("publish_s", 0)),
             "awake_ms": battery.get("awake_s", 20) * 1000,
             "capacity_mah": battery.get("capacity_mah", 0),
             "target_days": battery.get("target_days", 0),
@@ -170,7 +174,7 @@ class Scheduler:
         allowed = self.plan.allowed_ua()
         low = 0 < self.battery_mv < self.plan.low_mv
         if allowed is None:
-            self.k = self.plan.connect_every if low else 1
+            self.k = self.plan.connect_every if low else self._paced()
             return 2 if self._critical() else 1
         if low:
             allowed //= 2
@@ -181,6 +185,11 @@ class Scheduler:
                 return stretch
         self.k = self.plan.connect_every
         return _MAX_STRETCH
+
+    def _paced(self) -> int:
+        """`k` for a connection every `publish_s`."""
+        plan = self.plan
+        return max(1, min(plan.connect_every, plan.publish_s // plan.interval_s))
 
     def _smallest_k(self, spare_ua: int, interval_s: int) -> int | None:
         """The smallest k whose average fits into `spare_ua` at this interval, or None."""

@@ -32,7 +32,8 @@ _NUMBERS = (  # in the order in which they are packed
     "acked",  # publishes acknowledged since power-on: what a trial's contract counts
     "wakes",
     "checked_ms",  # uptime of the last check for a release, -1 for none
-    "connecting",  # 1, or 2 when the boot that has decided to was a cold one
+    "connecting",  # 1, or 2 for an update check
+    "untold",  # 1 while the fleet has not been told what started the device
     "errors",  # readings that sensors did not give in this wake
     "queue",  # permille of the outbox in use when it was last looked at
 )
@@ -44,7 +45,8 @@ class WakeState:
     def __init__(self, boot: int = 0) -> None:
         self.boot = boot
         self.up_ms = self.sleep_ms = self.next_seq = self.event_seq = 0
-        self.awake_ms = self.acked = self.wakes = self.connecting = self.queue = self.errors = 0
+        self.awake_ms = self.acked = self.wakes = self.connecting = self.untold = 0
+        self.queue = self.errors = 0
         self.chip_s = self.offset_ms = self.synced_ms = self.checked_ms = -1
         self.schedule = b""
         self.batch = b""

@@ -7,6 +7,8 @@ deep sleep.
 import machine
 
 _BLOCK = 4096
+_WINDOW = 512  # looked at in one go: the heap of a connected node has no block in one piece
+_OVERLAP = 64  # bytes; no piece is longer
 _COUNT = 4  # ioctl: how many blocks
 _SLEEP_BYTES = 2048
 
@@ -27,12 +29,15 @@ def device():
 
 
 def found(pieces):
-    """For each block in turn, how many of `pieces` it holds."""
+    """For each block in turn, how many of `pieces` (64 bytes each at most) it holds."""
     blocks = device()
-    buffer = bytearray(_BLOCK)
+    buffer = bytearray(_WINDOW)
     for number in range(blocks.ioctl(_COUNT, 0)):
-        blocks.readblocks(number, buffer)
-        yield sum([piece in buffer for piece in pieces])
+        held = set()
+        for offset in range(0, _BLOCK - _OVERLAP, _WINDOW - _OVERLAP):
+            blocks.readblocks(number, buffer, min(offset, _BLOCK - _WINDOW))
+            held.update([piece for piece in pieces if piece in buffer])
+        yield len(held)
 
 
 def forget_sleep_memory() -> None:

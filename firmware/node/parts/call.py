@@ -16,6 +16,8 @@ from node.tasks.wake import Budget, join
 _DIAL = "node.parts.dial"
 _ONLINE = "node.parts.online"
 _HANDS = "node.parts.hands"
+# what the outbox and its publisher have loaded: 6 kB
+_RECORDS = ("node.core.record", "node.core.pack", "node.core.quality")
 
 
 class Call:
@@ -48,14 +50,17 @@ class Call:
     async def run(self) -> bool:
         """Deliver within the wake's budget; True when everything was acknowledged."""
         kept = modules.kept()
-        until_ms = self.ticks.uptime_ms() + self.wake.budget_ms
+        wake = self.wake
+        until_ms = self.ticks.uptime_ms() + wake.budget_ms
         self._budget = budget = Budget(self.ticks.uptime_ms, until_ms, self.boot.watchdog)
         try:
-            done = await self._join(budget) and await self._talk(budget)
-            if done and self._is_check_due():
-                self.connection = self.reporter = self.publisher = self.inbox = None
-                modules.forget_but(kept)  # the check has the memory of the conversation
-                await self._look(budget)
+            done = await self._join(budget) and (wake.looking or await self._talk(budget))
+            if done and (wake.looking or self._is_check_due()):
+                wake.look_due = not (wake.looking or wake.roomy)
+                if not wake.look_due:
+                    self.connection = self.reporter = self.publisher = self.inbox = None
+                    modules.forget_but(kept)  # the check has the memory of the conversation
+                    await self._look(budget)
         finally:
             self.station.off()
         if self.boot.trial:
@@ -70,7 +75,9 @@ class Call:
             return False
         checked_ms = self.wake.state.checked_ms
         since_ms = self.ticks.uptime_ms() - checked_ms
-        return checked_ms < 0 or since_ms >= self.interval_s * 1000
+        if checked_ms != -1 and since_ms < self.interval_s * 1000:
+            return False
+        return not modules.briefly("node.parts.hello", "must_wait", self)
 
     # --- the steps
 
@@ -155,6 +162,9 @@ class Call:
         wake.count()
         wake.save_box()
         wake.box = None
+        for name in _RECORDS:
+            modules.drop(name)
+        gc.collect()
 
     async def _goodbye(self) -> None:
         """Delivered, and still online: what could wait until then."""
@@ -181,16 +191,22 @@ class Call:
         modules.briefly("node.parts.judge", "judge", self)
 
     async def _look(self, budget) -> None:
-        """Ask for a new release; without memory for it, the next call does."""
+        """Ask for a new release. Without memory for it, the next call does; a boot that was for
+        nothing else had all there is."""
         look = None
+        short = False
         try:
             look = modules.part("node.parts.look", "Look", self)
             await look.run(budget)
         except MemoryError:
-            self.log.warning("update: no memory")
+            short = True
         if look is not None:
             look = None
             modules.give_back()
+        if short:
+            self.log.warning("update: no memory")
+            if self.wake.looking:
+                self.wake.state.checked_ms = self.ticks.uptime_ms()
 
     # --- what is carried out
 

@@ -13,7 +13,9 @@ _OPEN_MS = 5000  # a lost SYN is sent again after 3 s; each ms here is paid by e
 # what has made the context, and read the certificate
 _MADE = ("node.tasks.identity", "node.hal.tls_context", "node.core.certificate")
 _MADE += ("node.parts.papers",)
-_CHECK_S = 21600  # at least, between checks: a rollout's command asks for one at once
+# at least, between checks, where they have a boot of their own and where not: a rollout's command
+# asks for one at once
+_CHECK_S = (86400, 21600)
 
 
 def open_station(call) -> None:
@@ -26,14 +28,22 @@ def open_station(call) -> None:
     call.station = Station(device.get("country", ""), call.id)
     product = data.read_map(call.storage, call.boot.slot + "/product.cbor")
     call.sync_ms = 1000 * product.get("battery", {}).get("sync_s", 86400)
-    call.interval_s = max(_CHECK_S, product.get("update", {}).get("check_s", 0))
+    call.interval_s = max(_CHECK_S[call.wake.roomy], product.get("update", {}).get("check_s", 0))
     bound_s = data.read_map(call.storage, _CLOCK).get("lb", 0)
     call.clock = Clock(bound_s if isinstance(bound_s, int) else 0)
     offset_ms, up_ms = call.wake.state.offset_ms, call.ticks.uptime_ms()
     if offset_ms >= 0:
         call.clock.restore(offset_ms + up_ms, up_ms)
-    call.root_version = call.boot.root["version"]  # takes 10 kB for a moment
+    _read_root(call)
     modules.forget_verifier()
+
+
+def _read_root(call) -> None:
+    """What the conversation may want of it: it takes 10 kB for a moment, and then there are none."""
+    root = call.boot.root
+    call.root_version = root["version"]
+    ops = root["roles"]["ops"]
+    call.ops_root = {"roles": {"ops": ops}, "keys": {kid: root["keys"][kid] for kid in ops[1]}}
 
 
 def compose(call, budget):

@@ -36,5 +36,10 @@ def powered_on(storage) -> None:
     Errand(storage).powered_on()
 
 
+def must_wait(call) -> bool:
+    """What came to nothing is tried again later and later."""
+    return call.ticks.uptime_ms() < Errand(call.storage).wait_s() * 1000
+
+
 def forget_told(storage) -> None:
     Errand(storage).all_told()

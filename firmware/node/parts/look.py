@@ -7,12 +7,13 @@ trial; the wakes of the trial connect each time, and the first that delivers con
 
 import asyncio
 
-from node.core.check import NEW
+from node.core.check import FAILED, NEW
 from node.core.errand import Errand
 from node.hal import data, link, modules
 from node.tasks.update import Ports
 
 _DEVICE = "/data/device.cbor"
+_AGAIN_MS = 21600000
 
 
 class Look:
@@ -41,14 +42,14 @@ class Look:
     async def run(self, budget) -> None:
         """Ask; when there is a release, the reset that follows is for it."""
         call = self._call
-        if call.ticks.uptime_ms() < self._errand.wait_s() * 1000:
-            return  # what came to nothing is tried again later and later
         call.wake.state.checked_ms = call.ticks.uptime_ms()
         try:
             await asyncio.wait_for_ms(self._download.run(budget.feed), budget.left_ms())
         except asyncio.TimeoutError:
             return
         call.log.info("update: %s %s" % (call.updater.outcome, call.updater.code))
+        if call.updater.outcome == FAILED:  # sooner than after an answer
+            call.wake.state.checked_ms -= 1000 * call.interval_s - _AGAIN_MS
         if call.updater.outcome == NEW:
             self._errand.send(call.unix_s())
             call.stop("update")

@@ -14,7 +14,7 @@ from node.hal import data, keep, modules, ticks
 
 _MIN_SLEEP_MS = 1000
 _COLLECT_BYTES = (4096, 16384)  # the first in a small heap, and where TLS is in it (RP2)
-_COLD = 2  # of `connecting`: and the boot before was a cold one
+_LOOK = 2  # of `connecting`: the call is over; this boot is for its question for a new release
 _STARTED = "/data/started.cbor"
 _KEEP_MARGIN = 256  # bytes of RTC memory for the numbers
 
@@ -65,15 +65,35 @@ class Round:
         if found is not None:
             wake.state.schedule = found.schedule
         self._make_scheduler()
-        if wake.cold and found is not None:
+        if not wake.cold:
+            if found.untold:
+                self._recall_start()
+            if found.connecting:
+                self._for_a_call(found)
+        elif found is not None:
             self._after_fault(found)
-        elif found is not None and found.connecting:
-            self._for_a_call(found)
+
+    def _recall_start(self) -> None:
+        """What there is to tell is what started the device, not the end of the last sleep."""
+        self._wake.cold = True
+        told = data.read_map(self._storage, _STARTED)
+        self._boot.cause, self._boot.reason = told.get("cause", "hard"), told.get("reason", "")
+
+    def _keep_start(self) -> None:
+        """Before a sleep: for `_recall_start`."""
+        wake = self._wake
+        if wake.cold and not wake.state.untold:
+            wake.state.untold = 1
+            told = {"cause": self._boot.cause, "reason": self._boot.reason}
+            self._storage.write_atomic(_STARTED, cbor.encode(told))
 
     def _after_fault(self, found) -> None:
         """The state is whole but the sleep was not: a watchdog, or a reset in between."""
+        scheduler = self._scheduler
         if found.connecting:
-            self._scheduler.failed(self._cost_uas(self._plan.awake_ms, True))
+            scheduler.failed(self._cost_uas(self._plan.awake_ms, True))
+        else:
+            scheduler.since_connect = self._plan.connect_every  # to say so
         self._add_batch(found.batch)  # of the boot before: it goes as it is
 
     def _for_a_call(self, state) -> None:
@@ -82,13 +102,13 @@ class Round:
         gc.collect()
         wake = self._wake
         wake.calling = True
-        wake.cold = state.connecting == _COLD
-        if wake.cold:  # what started the one before is what there is to tell
-            told = data.read_map(self._storage, _STARTED)
-            self._boot.cause, self._boot.reason = told.get("cause", "hard"), told.get("reason", "")
+        wake.sleep_s = self._scheduler.interval_s()
+        wake.looking = state.connecting == _LOOK
+        if wake.looking:
+            self._set_budget()
+            return
         self._add_batch(state.batch)
         state.batch = b""
-        wake.sleep_s = self._scheduler.interval_s()
         self._about_to_call()
 
     def _add_batch(self, batch: bytes) -> None:
@@ -167,9 +187,12 @@ class Round:
 
     def _about_to_call(self) -> None:
         wake, scheduler = self._wake, self._scheduler
-        wake.budget_ms = self._plan.awake_ms - wake.awake_ms()
+        self._set_budget()
         wake.battery_mv, wake.every = scheduler.battery_mv, scheduler.k
         wake.state.connecting = 1
+
+    def _set_budget(self) -> None:
+        self._wake.budget_ms = self._plan.awake_ms - self._wake.awake_ms()
 
     def _clock(self, mhz: int) -> None:
         if self._cpu_mhz:
@@ -181,10 +204,7 @@ class Round:
         wake, quirks = self._wake, self._data["quirks"]
         if not (wake.roomy or wake.calling or quirks["deepsleep_is_lightsleep"]):
             wake.save_box()
-            if wake.cold:
-                wake.state.connecting = _COLD
-                told = {"cause": self._boot.cause, "reason": self._boot.reason}
-                self._storage.write_atomic(_STARTED, cbor.encode(told))
+            self._keep_start()
             self._remember(1)
             machine.deepsleep(1)
         self._remember(0)
@@ -194,16 +214,26 @@ class Round:
     def called(self, outcome) -> None:
         """What became of the connection: see `battery`. Does not return when a reset is due."""
         done, took_ms, rssi_dbm, reset_reason = outcome
-        self._wake.state.connecting = 0
+        wake = self._wake
+        wake.state.connecting = 0
         if reset_reason:
             self._reset(reset_reason)
+        if wake.looking:
+            return
         cost_uas = self._cost_uas(took_ms, True)
-        if self._wake.calling:
+        if wake.calling:
             cost_uas += self._cost_uas(0, False)  # for the boot
         if done:
+            wake.cold = False
+            wake.state.untold = 0
             self._scheduler.connected(cost_uas, rssi_dbm)
         else:
             self._scheduler.failed(cost_uas)
+        if wake.look_due:
+            wake.save_box()
+            wake.state.connecting = _LOOK
+            self._remember(1)
+            machine.deepsleep(1)
 
     def _reset(self, reason: str) -> None:
         """No sleep, but nothing of this wake is lost. The call does not count: the next boot is to
@@ -233,9 +263,9 @@ class Round:
         if self._data["quirks"]["deepsleep_is_lightsleep"]:
             wake.box = None
             self._doze(sleep_ms)
-            wake.cold = False
             wake.began_ms = wake.ticks.uptime_ms()
             return
+        self._keep_start()
         self._remember(sleep_ms)
         machine.deepsleep(sleep_ms)
 

@@ -51,8 +51,9 @@ def _authorise(node, command) -> None:
         raise Refused("ops_missing")
     from loader import trust
 
+    root = getattr(node, "ops_root", None) or node.boot.root  # a Call has it, without the rest
     try:
-        ops = trust.read_ops(node.boot.root, command.ops, node.id, node.unix_s())
+        ops = trust.read_ops(root, command.ops, node.id, node.unix_s())
     except VerifyError as error:
         raise Refused(error.code)
     if (ops["id"], ops["command"]) != (command.id, command.verb):

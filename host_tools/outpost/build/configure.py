@@ -19,6 +19,7 @@ from node.core import record
 from node.core.model import Model, ModelError
 
 from outpost.boards import Board
+from outpost.build.modes import check_modes, is_any_on_battery
 from outpost.build.product import FILE, Product
 from outpost.build.reach import Tree
 from outpost.errors import ExitCode, OutpostError
@@ -33,6 +34,7 @@ Channels = tuple[tuple[str, str, int], ...]
 
 def data_files(product: Product, boards: list[Board], tree: Tree) -> dict[str, bytes]:
     """{path in the slot: content} of everything that is not code."""
+    check_modes(product, boards)
     _check_wiring(product, boards)
     check_clock(product, boards)
     channels = {sensor["name"]: channels_of(sensor, tree) for sensor in product.sensors}
@@ -47,7 +49,9 @@ def data_files(product: Product, boards: list[Board], tree: Tree) -> dict[str, b
         ) from error
     files = {"product.cbor": encoded, "schema.cbor": schema}
     for board in boards:
-        files[f"board-{board.name}.cbor"] = cbor.encode(board_map(board))
+        files[f"board-{board.name}.cbor"] = cbor.encode(
+            {**board_map(board), "mode": product.mode(board.name)}
+        )
     if (product.folder / MODEL).exists():
         names = [f"{sensor}_{row[0]}" for sensor, rows in channels.items() for row in rows]
         files[MODEL] = _model(product, names)
@@ -75,9 +79,6 @@ def _wrong(product: Product, what: str, fix: str) -> OutpostError:
 
 def _check_wiring(product: Product, boards: list[Board]) -> None:
     for board in boards:
-        if board.ethernet.kind and product.tables["telemetry"]["mode"] == "battery":
-            what = f"{board.name} is wired, and battery mode knows Wi-Fi only"
-            raise _wrong(product, what, 'write telemetry.mode = "powered"')
         for sensor in product.sensors:
             bus, pin = sensor.get("bus", ""), sensor.get("pin", "")
             if not bus and not pin:
@@ -104,10 +105,12 @@ def check_clock(product: Product, boards: list[Board]) -> None:
     mhz = product.tables["power"]["cpu_mhz"]
     if not mhz:
         return
-    if product.tables["telemetry"]["mode"] != "battery":
+    if not is_any_on_battery(product):
         what = "power.cpu_mhz is battery mode's, and this product is powered"
         raise _wrong(product, what, 'leave it out, or write telemetry.mode = "battery"')
     for board in boards:
+        if product.mode(board.name) != "battery":
+            continue
         allowed = board.chip.freq.battery_mhz
         if mhz not in allowed:
             known = ", ".join(map(str, allowed))
@@ -168,6 +171,7 @@ def product_map(product: Product, channels: Mapping[str, Channels]) -> dict[str,
     cpu_mhz = tables.pop("power")["cpu_mhz"]
     if cpu_mhz:
         tables["battery"] = {**tables["battery"], "cpu_mhz": cpu_mhz}
+    tables["telemetry"] = {k: v for k, v in tables["telemetry"].items() if k != "mode"}
     tables["mqtt"] = {"version": 5 if tables["mqtt"]["version"] == "5" else 4}
     return {
         "product": product.name,

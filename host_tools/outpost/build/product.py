@@ -37,6 +37,7 @@ class Key:
 
 
 _DAY_S = 86400
+MODES = ("powered", "battery")
 
 TABLES: dict[str, dict[str, Key]] = {
     "product": {
@@ -56,7 +57,7 @@ TABLES: dict[str, dict[str, Key]] = {
         "mode": Key(
             str,
             default="powered",
-            allowed=("powered", "battery"),
+            allowed=MODES,
             about="always connected, or asleep in between",
         ),
         "sample_s": Key(int, 1, _DAY_S, 60, about="seconds between readings"),
@@ -76,7 +77,7 @@ TABLES: dict[str, dict[str, Key]] = {
             0,
             36500,
             0,
-            about="days it has to last; 0: connect at every wake, whatever it costs",
+            about="days it has to last; 0: connect every `publish_s`, whatever it costs",
         ),
         "low_mv": Key(int, 0, 60000, 0, about="below this voltage the budget is halved"),
         "critical_mv": Key(
@@ -165,6 +166,7 @@ TABLES: dict[str, dict[str, Key]] = {
         "connected": Key(bool, default=True, about="whether it must have been connected"),
     },
 }
+BOARD = {"mode": Key(str, optional=True, allowed=MODES, about="instead of `telemetry.mode`")}
 SENSOR = {
     "name": Key(str, pattern=NAME, about="prefix of its channels"),
     "driver": Key(
@@ -219,6 +221,9 @@ FILTER = {
 }
 
 
+_MORE = ("boards", "sensors", "filters")
+
+
 @dataclass(frozen=True)
 class Product:
     """A checked product.toml. Tables are dictionaries holding exactly the keys of TABLES, defaults
@@ -235,6 +240,12 @@ class Product:
     tables: dict[str, dict[str, Any]]
     sensors: tuple[dict[str, Any], ...]
     filters: dict[str, dict[str, Any]]
+    own: dict[str, dict[str, Any]]
+    """{board: what is different there}, the keys of BOARD."""
+
+    def mode(self, board: str) -> str:
+        """ "powered" or "battery": how it runs on `board`."""
+        return str(self.own.get(board, {}).get("mode", self.tables["telemetry"]["mode"]))
 
     @property
     def drivers(self) -> tuple[str, ...]:
@@ -314,8 +325,8 @@ def load_product(folder: Path, version: str | None = None) -> Product:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise reader.wrong(f"not TOML: {error}", "correct the file") from None
     for name in raw:
-        if name not in TABLES and name not in ("sensors", "filters"):
-            raise reader.unknown("", name, [*TABLES, "sensors", "filters"])
+        if name not in TABLES and name not in _MORE:
+            raise reader.unknown("", name, [*TABLES, *_MORE])
     if version is not None and isinstance(raw.get("product"), dict):
         raw["product"]["version"] = version
     return _assemble(reader, raw, source)
@@ -331,18 +342,30 @@ def _assemble(reader: _Reader, raw: dict[str, Any], source: bytes) -> Product:
     if not isinstance(rows, dict):
         raise reader.wrong("filters is not a table", "write [filters.<channel>]")
     filters = {name: reader.table(f"filters.{name}", row, FILTER) for name, row in rows.items()}
+    boards = reader.names("product.boards", head["boards"])
     return Product(
         folder=reader.path.parent,
         source=source,
         name=head["name"],
         version=head["version"],
         epoch=head["epoch"],
-        boards=reader.names("product.boards", head["boards"]),
+        boards=boards,
         micropython=_runtime(head["micropython"]),
         tables=tables,
         sensors=sensors,
         filters=filters,
+        own=_own(reader, raw.get("boards", {}), boards),
     )
+
+
+def _own(reader: _Reader, rows: Any, boards: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    if not isinstance(rows, dict):
+        raise reader.wrong("boards is not a table", "write [boards.<board>]")
+    for name in rows:
+        if name not in boards:
+            fix = "its boards: " + ", ".join(boards)
+            raise reader.wrong(f"boards.{name} is not in product.boards", fix)
+    return {name: reader.table(f"boards.{name}", row, BOARD) for name, row in rows.items()}
 
 
 def _runtime(text: str) -> tuple[int, int, int]:

@@ -1,6 +1,6 @@
 """docs/reference/product.md: the keys of product.toml, written from the schema itself."""
 
-from outpost.build.product import CALIBRATION, FILTER, RAIL, SENSOR, TABLES, Key
+from outpost.build.product import BOARD, CALIBRATION, FILTER, RAIL, SENSOR, TABLES, Key
 
 PAGE = "docs/reference/product.md"
 _HEAD = """\
@@ -14,6 +14,7 @@ wrong type or a value out of range is refused, with the key and the remedy.
 This page is written from the schema in `host_tools/outpost/build/product.py`.
 """
 _SECTIONS = (
+    ("[boards.<board>]", "What is different on one board of `product.boards`.", BOARD),
     ("[[sensors]]", "One for each part; a column of the records is `<sensor>_<channel>`.", SENSOR),
     (
         "options of every sensor",

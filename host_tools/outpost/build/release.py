@@ -31,6 +31,7 @@ from loader import layout
 from outpost.boards import Board, load_board
 from outpost.build import compile as compiling
 from outpost.build import configure, edits, pack, parsed, runtime, sbom, shrink, volume
+from outpost.build.modes import is_any_on_battery
 from outpost.build.product import Product, load_product
 from outpost.build.reach import ENTRY_POINTS, Tree, reachable
 from outpost.errors import OutpostError
@@ -198,7 +199,7 @@ def _never_asked_for(product: Product, boards: list[Board]) -> frozenset[str]:
         ("node.hal.runtime", ota),
         ("node.hal.analog", on_pins),
         ("node.hal.shift", on_pins),
-        ("node.battery", product.tables["telemetry"]["mode"] == "battery"),
+        ("node.battery", is_any_on_battery(product)),
         ("node.core.mqtt.v5", product.tables["mqtt"]["version"] == "5"),
         ("node.core.portal", "probe" in product.tables["network"]),
         ("node.hal.ethernet", any(board.ethernet.kind for board in boards)),

@@ -6,6 +6,8 @@ schema.
 
 from pathlib import Path
 
+from outpost.boards import load_board
+from outpost.build.modes import holds_powered
 from outpost.build.product import FILE, NAME
 from outpost.errors import ExitCode, OutpostError
 
@@ -17,7 +19,7 @@ name = "{name}"
 version = "0.1.0"
 boards = [{boards}]
 
-[telemetry]
+{own}[telemetry]
 sample_s = 60
 publish_s = 300
 
@@ -25,6 +27,13 @@ publish_s = 300
 name = "air"
 driver = "{driver}"
 {wiring}
+"""
+
+# What does not have the memory to keep everything running at once.
+_SLEEPS = """\
+[boards.{board}]
+mode = "battery"
+
 """
 
 _DRIVER = '''\
@@ -65,6 +74,9 @@ def scaffold(folder: Path, name: str, boards: tuple[str, ...], driver: str = "")
     text = _PRODUCT.format(
         name=name,
         boards=", ".join(f'"{board}"' for board in boards),
+        own="".join(
+            _SLEEPS.format(board=board) for board in boards if not holds_powered(load_board(board))
+        ),
         driver=driver or "bme280",
         wiring=wiring,
     )

@@ -42,10 +42,10 @@ def command(ctx: click.Context, /, product: Path, board: str, **options: Any) ->
 
     draw = _drawer(options["plot"])
     found = load_product(product)
-    if found.tables["telemetry"]["mode"] != "battery":
+    if found.mode(board) != "battery":
         output.fail(
-            ExitCode.USAGE, "power-mode", f"{found.name} is not in battery mode",
-            'set telemetry.mode = "battery" in product.toml',
+            ExitCode.USAGE, "power-mode", f"{found.name} is not in battery mode on {board}",
+            f'write [boards.{board}] mode = "battery" in product.toml',
         )  # fmt: skip
     scenario = _scenario(options["scenario"], options["days"])
     check_clock(found, [load_board(board)])

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 BOARDS = ("rpi_pico_w", "esp32_generic", "rpi_pico_w")
 IMAGES = ("esp32_generic", "rpi_pico_w")
-# A Pico W has its own heap, TLS in it. A plain ESP32 is given more than the 100 KiB that TLS
-# leaves it: this release needs 134 kB there to start (README.md, docs/reference/memory.md).
-HEAP_BYTES = {"esp32_generic": 160_000}
 CLIMATES = (Climate(21.4, 48, 1013.2), Climate(4.2, 83, 1009.8), Climate(31.9, 22, 1002.4))
 LIMIT_S = 45.0
 _LAST_LINES = 12
@@ -124,7 +121,7 @@ class Stage:
             station.log.append(line)
             station.react(line)
 
-        sim = SimBoard(board, flash, wiring=wiring, on_line=heard, heap=HEAP_BYTES.get(board))
+        sim = SimBoard(board, flash, wiring=wiring, on_line=heard)
         station = Station(number, board, sim)
         self._weather.over(sim, CLIMATES[number])
         self.stations.append(station)

@@ -138,6 +138,7 @@ class Story(Stage):
 
     def _telemetry(self) -> None:
         with self.n.step("Telemetry: sensor, filter, packed record, outbox, MQTT over mutual TLS"):
+            self.n.say("the ESP32 sleeps and connects now and then; a Pico W stays connected")
             for station in self.stations:
                 self.until_running(station, "1.0.0")
                 reading = self.n.wait(

@@ -76,6 +76,8 @@ class _Run:
         self.wake_ms = board.chip.boot.deepsleep_wake_ms
         plan = plan_for(dict(product), board_map(board))
         self.scheduler = Scheduler(plan)
+        check_s = product.get("update", {}).get("check_s", 0)
+        self.check_ms, self.checked_ms = 1000 * self.profile.check_s(check_s), -1
         self.found = Prediction(capacity_mah=plan.capacity_mah)
 
     def play(self) -> Prediction:
@@ -128,11 +130,19 @@ class _Run:
         cost = spell.awake_ms * (self.current.active + self.current.radio_connecting) // 1000
         cost += boot.awake_ms * self.current.active // 1000
         if delivered:
+            self._check(rssi_dbm)
             self.found.connects += 1
             scheduler.connected(cost, rssi_dbm)
         else:
             self.found.failures += 1
             scheduler.failed(cost)
+
+    def _check(self, rssi_dbm: int) -> None:
+        """Ask for a release, when it is time."""
+        now_ms = self.found.elapsed_ms
+        if self.checked_ms < 0 or now_ms - self.checked_ms >= self.check_ms:
+            self.checked_ms = now_ms
+            self._spend("connect", self.profile.check(rssi_dbm))
 
     def _spend(self, part: str, spell: Spell) -> None:
         current = self.current

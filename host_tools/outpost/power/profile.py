@@ -7,7 +7,7 @@ holds the prediction to that board's meter, within 5 %).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from outpost.boards import Board
 from outpost.power.sensing import Sensing
@@ -17,6 +17,8 @@ _SAMPLE_KIB = 65  # of it, after the clock of the application has started
 _TALK_KIB = 405  # what joins, shakes hands and talks
 _CALL_BOOT_KIB = 520  # where a call has a boot of its own: until it begins
 _SMALL_HEAP = 140_000  # bytes; below it a call has one (firmware/node/battery.py)
+_CHECK_KIB = 110  # what asks for a release
+_CHECK_S = (86400, 21600)  # between two, with a boot of their own and without (parts/dial.py)
 _COLD_KIB = 850  # a cold start verifies signatures and files, and writes its state
 _SCAN_MS = 1500
 _LINGER_MS = 150  # tasks.wake waits for messages from the broker
@@ -119,6 +121,19 @@ class Profile:
         scale = _REFERENCE_KBIT_S / self.board.chip.radio.phy_kbit_s
         tx_us, rx_us = round(_TX_US * scale), round(_RX_US * scale)
         return _radio(join, talk, tx_us, rx_us)
+
+    def check_s(self, wanted_s: int) -> int:
+        """Seconds between two checks for a release, when product.toml wants `wanted_s`."""
+        return max(_CHECK_S[not self.calls_apart], wanted_s)
+
+    def check(self, rssi_dbm: int) -> Spell:
+        """Asking for a release when the conversation is over: in a small heap a boot of its own,
+        which joins again."""
+        ask = self._load_ms(_CHECK_KIB) + _EXCHANGE_MS
+        if not self.calls_apart:
+            return _radio(0, ask)
+        boot, talk = self.call_boot(), _radio(self.join_ms(rssi_dbm, cached=True), ask)
+        return replace(talk, awake_ms=boot.awake_ms + talk.awake_ms)
 
     def no_network(self) -> Spell:
         """The cached access point does not answer, a scan finds nothing."""
