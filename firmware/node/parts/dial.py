@@ -39,7 +39,8 @@ def open_station(call) -> None:
 
 
 def _read_root(call) -> None:
-    """What the conversation may want of it: it takes 10 kB for a moment, and then there are none."""
+    """What the conversation may want of it. It takes 10 kB for a moment; later they are not there.
+    """
     root = call.boot.root
     call.root_version = root["version"]
     ops = root["roles"]["ops"]
