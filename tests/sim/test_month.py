@@ -51,10 +51,11 @@ def test_no_wake_outlasts_its_budget(days):
 
 
 def test_boot_number_stays_and_sequence_goes_on(days):
-    # In this heap a call has a boot of its own; the scenario may end between boot and reading.
+    # In this heap a call has a boot of its own, and so has a check for a release, one at the start
+    # and one a day later; the scenario may end between boot and reading.
     calls = days.predicted.connects + days.predicted.failures
     more = len(days.board.resets) - days.accounts.taken
-    assert 0 < more <= calls + 2
+    assert 0 < more <= calls + 2 + 2
 
 
 @pytest.mark.slow
