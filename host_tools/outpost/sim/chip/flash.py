@@ -23,7 +23,7 @@ _advance = None
 
 # A wake reads flash 8,000 times, 64 bytes each, so this is compiled to machine code where the VM
 # can do that: four times as fast. A chip's driver takes no heap, so neither does this: a closure
-# over more than two variables would, for each call, and make the collector run three times as often.
+# over more than two variables would, for each call, and the collector counts what was taken.
 _READER = """
 @native
 def reader(part):
