@@ -40,7 +40,8 @@ def connected(broker: Broker, times: int = 1) -> bool:
 def test_a_wired_node_connects_and_survives_its_cable(
     shop: Workshop, broker: Broker, name: str
 ) -> None:
-    with shop.make(name, settings_for(broker.port), heap=400_000) as board:
+    """In the heap of its TOML, always connected."""
+    with shop.make(name, settings_for(broker.port)) as board:
         board.wait_for("line:ethernet: up", timeout=40)
         wait_until(lambda: connected(broker), 30)
         board.world["eth.up"] = 0
