@@ -45,7 +45,8 @@ class Wake:
     roomy        the heap holds a call whatever has been in it before
     budget_ms    how long a connection may last, when it is time for one
     sleep_s      how long to sleep after this wake
-    battery_mv, every   what the scheduler said of the battery and of the wakes per connection
+    battery_mv, every, next_s   what the scheduler said of the battery, of the wakes per connection
+                 and of the time between two
     """
 
     def __init__(self, boot) -> None:
@@ -58,6 +59,7 @@ class Wake:
         self.calling = self.looking = self.look_due = False
         self.roomy = gc.mem_free() > _ROOMY_BYTES
         self.began_ms = self.budget_ms = self.sleep_s = self.battery_mv = self.every = 0
+        self.next_s = 0
 
     def _uptime_ms(self) -> int:
         return self.ticks.uptime_ms()

@@ -460,6 +460,27 @@ def test_alarms_name_what_needs_a_look(site):
     assert views.alarms(registry.devices.get("w-1"), 10**9) == []
 
 
+def test_a_battery_device_is_asleep_until_it_is_overdue(site):
+    registry, start = site.fleet.registry, 10**9
+    registry.devices.add(identity("w-1"), 0)
+    registry.devices.seen("w-1", start, online=True)
+
+    def at(seconds, **beat):
+        registry.devices.heartbeat("w-1", beat, start)
+        found = registry.devices.get("w-1")
+        at_ms = start + 1000 * seconds
+        return views.presence(found, at_ms), views.alarms(found, at_ms)
+
+    late = 3 * 3600 + 900
+    assert at(10**6) == ("online", [])  # a powered one: the broker says when it has gone
+    assert at(late, next=3600) == ("asleep", [])
+    assert at(late + 1, next=3600) == ("offline", ["silent"])
+    for strange in (0, -1, True, "soon", 10**12):
+        assert at(late + 1, next=strange) == ("online", [])
+    registry.devices.gone("w-1")
+    assert at(late, next=3600) == ("offline", ["silent"])
+
+
 def test_config_names_what_the_server_answers_to():
     assert FleetConfig(host="0.0.0.0", names=("box",)).server_names == (
         "127.0.0.1",

@@ -70,6 +70,14 @@ class TestBudget(unittest.TestCase):
             self.assertEqual(scheduler.k, k)
         scheduler = Scheduler(plan(publish_s=1800))
         self.assertEqual(run(scheduler, 9), [0, 3, 6])
+        self.assertEqual(scheduler.next_s(), 1800)
+
+    def test_the_next_connection_is_a_day_away_when_the_battery_is_nearly_empty(self):
+        scheduler = Scheduler(plan(low_mv=3500, critical_mv=3300))
+        scheduler.decide(0, 3700, False)
+        self.assertEqual(scheduler.next_s(), 600)
+        scheduler.decide(0, 3200, False)
+        self.assertEqual(scheduler.next_s(), 86400)
 
     def test_a_dearer_connection_raises_k(self):
         scheduler = Scheduler(plan(capacity_mah=2000, target_days=730))

@@ -147,6 +147,11 @@ class Scheduler:
         """What `decide` says of the sleep: the interval, stretched as the budget wants it."""
         return self.plan.interval_s * self._budget()
 
+    def next_s(self) -> int:
+        """How long it should be until the next connection, when all goes well."""
+        interval_s = self.interval_s()
+        return max(_DAY_S, interval_s) if self._critical() else self.k * interval_s
+
     def connected(self, cost_uas: int, rssi_dbm: int) -> None:
         """A connection delivered; it cost this much beyond the bare wake."""
         self.failures = 0

@@ -143,6 +143,7 @@ def say_status(call) -> None:
         "bat": wake.battery_mv,
         "wakes": wake.state.wakes,
         "k": wake.every,
+        "next": wake.next_s,
         "q": depth,
         "box": samples,
         "sensors": wake.state.errors,

@@ -188,7 +188,8 @@ class Round:
     def _about_to_call(self) -> None:
         wake, scheduler = self._wake, self._scheduler
         self._set_budget()
-        wake.battery_mv, wake.every = scheduler.battery_mv, scheduler.k
+        wake.battery_mv, wake.next_s = scheduler.battery_mv, scheduler.next_s()
+        wake.every = scheduler.k
         wake.state.connecting = 1
 
     def _set_budget(self) -> None:

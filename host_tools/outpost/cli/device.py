@@ -48,7 +48,7 @@ def _row(device: dict[str, Any]) -> list[str]:
 
     state = device["state"]
     if state == "active":
-        state = "online" if device["online"] else "offline"
+        state = device["presence"]
     trial = device["release"] and not device["confirmed"]
     version = printable(device["version"] or "-") + (" (trial)" if trial else "")
     readings = "  ".join(quantity(item) for item in device["latest"][:3])
@@ -87,7 +87,7 @@ def _describe(device: dict[str, Any]) -> str:
         "board",
         "hw_uid",
         "state",
-        "online",
+        "presence",
         "version",
         "slot",
         "epoch",

@@ -23,6 +23,7 @@ class _Collector:
         for name, text in (
             ("devices", "Devices enrolled."),
             ("online", "Devices connected now."),
+            ("asleep", "Battery devices between two connections."),
             ("active", "Devices neither suspended nor retired."),
             ("alarms", "Devices that need a look."),
         ):

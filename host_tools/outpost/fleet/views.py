@@ -19,6 +19,7 @@ from outpost.fleet.registry import (
 
 QUIET_AFTER_MS = 15 * 60_000
 LOW_BATTERY_MV = 3_300
+_MAX_NEXT_S = 30 * 86_400
 Json = dict[str, Any]
 
 
@@ -32,6 +33,19 @@ def reading(item: Reading) -> Json:
     }
 
 
+def presence(device: Device, now_ms: int) -> str:
+    """ "online", "offline", or "asleep": a battery node says with each goodbye in how many seconds
+    it is to connect again (`next`). It is offline when it has missed three of these.
+    """
+    if not device.online:
+        return "offline"
+    next_s = device.heartbeat.get("next")
+    if type(next_s) is not int or not 0 < next_s <= _MAX_NEXT_S:
+        return "online"
+    since_ms = now_ms - (device.last_seen_ms or 0)
+    return "offline" if since_ms > 3000 * next_s + QUIET_AFTER_MS else "asleep"
+
+
 def alarms(device: Device, now_ms: int) -> list[str]:
     """What an operator should look at, worst first."""
     if device.state != "active":
@@ -39,7 +53,7 @@ def alarms(device: Device, now_ms: int) -> list[str]:
     found = []
     if device.last_seen_ms is None:
         found.append("never seen")
-    elif not device.online and now_ms - device.last_seen_ms > QUIET_AFTER_MS:
+    elif presence(device, now_ms) == "offline" and now_ms - device.last_seen_ms > QUIET_AFTER_MS:
         found.append("silent")
     if device.release and not device.confirmed:
         found.append("on trial")
@@ -54,6 +68,7 @@ def alarms(device: Device, now_ms: int) -> list[str]:
 def device(item: Device, latest: dict[str, Reading], now_ms: int) -> Json:
     body = dataclasses.asdict(item)
     body["latest"] = [reading(entry) for entry in latest.values()]
+    body["presence"] = presence(item, now_ms)
     body["alarms"] = alarms(item, now_ms)
     return body
 
@@ -164,9 +179,11 @@ def summary(registry: Registry) -> Json:
     every = registry.devices.all()
     now_ms = time.time_ns() // 1_000_000
     flow = registry.telemetry.flow()
+    present = [presence(item, now_ms) for item in every]
     return {
         "devices": len(every),
-        "online": sum(item.online for item in every),
+        "online": present.count("online"),
+        "asleep": present.count("asleep"),
         "active": sum(item.state == "active" for item in every),
         "alarms": sum(bool(alarms(item, now_ms)) for item in every),
         "received": flow.received,
