@@ -7,6 +7,7 @@ because the kernel's parent-death signal belongs to the thread that started the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import selectors
@@ -162,7 +163,7 @@ class Bench:
         elif self._child or self._booting:
             self._pending = (order, argument)
             if self._child:
-                os.kill(self._child, signal.SIGKILL)
+                self._signal(signal.SIGKILL)
         else:
             self._power(order, argument)
 
@@ -171,9 +172,15 @@ class Bench:
         if data and self._chip.process.stdin:
             self._chip.process.stdin.write(data)
 
+    def _signal(self, number: int) -> None:
+        """To the running boot; one that has just ended, and of which `end` is still to be read, is
+        no longer there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._child, number)
+
     def _interrupt(self) -> None:
         if self._child:
-            os.kill(self._child, signal.SIGINT)
+            self._signal(signal.SIGINT)
 
     def _on_output(self) -> bool:
         """Take in what was printed, as much as a pipe holds; False when there is nothing.
@@ -206,7 +213,7 @@ class Bench:
             if word == "pid":
                 self._child, self._booting = int(rest), False
                 if self._pending:  # asked for between two boots
-                    os.kill(self._child, signal.SIGKILL)
+                    self._signal(signal.SIGKILL)
             elif word == "end":
                 self._ended(int(rest))
             elif word == "sync":
@@ -302,7 +309,7 @@ class Bench:
 
     def _clean_up(self) -> None:
         if self._child:
-            os.kill(self._child, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
         if self.ledger.now_ms():
             self.ledger.close(exact=False)
         self._chip.process.kill()
