@@ -1,9 +1,9 @@
 """How a battery node looks for a release.
 
-A check fits into a wake, at the end of a connection whose memory it gets, or in a small heap into a
-boot that is for nothing else; an installation does not. So what is found is left to a boot of its
-own (`node.updating`), which resets into the trial; the wakes of the trial connect each time, and
-the first that delivers confirms.
+A check fits into a wake, at the end of a connection whose memory it gets; in a small heap it has a
+boot for itself. An installation does not fit. So what is found is left to a boot of its own
+(`node.updating`), which resets into the trial; the wakes of the trial connect each time, and the
+first that delivers confirms.
 """
 
 import asyncio
