@@ -56,11 +56,12 @@ class Call:
         try:
             done = await self._join(budget) and (wake.looking or await self._talk(budget))
             if done and (wake.looking or self._is_check_due()):
-                wake.look_due = not (wake.looking or wake.roomy)
-                if not wake.look_due:
+                if wake.looking or wake.roomy:
                     self.connection = self.reporter = self.publisher = self.inbox = None
                     modules.forget_but(kept)  # the check has the memory of the conversation
                     await self._look(budget)
+                else:
+                    wake.look_due = True
         finally:
             self.station.off()
         if self.boot.trial:

@@ -43,14 +43,16 @@ class Look:
     async def run(self, budget) -> None:
         """Ask; when there is a release, the reset that follows is for it."""
         call = self._call
-        call.wake.state.checked_ms = call.ticks.uptime_ms()
+        state = call.wake.state
+        # without an answer the next is sooner
+        state.checked_ms = call.ticks.uptime_ms() + _AGAIN_MS - 1000 * call.interval_s
         try:
             await asyncio.wait_for_ms(self._download.run(budget.feed), budget.left_ms())
         except asyncio.TimeoutError:
             return
         call.log.info("update: %s %s" % (call.updater.outcome, call.updater.code))
-        if call.updater.outcome == FAILED:  # sooner than after an answer
-            call.wake.state.checked_ms -= 1000 * call.interval_s - _AGAIN_MS
+        if call.updater.outcome != FAILED:
+            state.checked_ms = call.ticks.uptime_ms()
         if call.updater.outcome == NEW:
             self._errand.send(call.unix_s())
             call.stop("update")

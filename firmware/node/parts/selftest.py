@@ -94,12 +94,13 @@ def _ask(station) -> str:
 
 
 def _clock_runs() -> bool:
-    """Once of three: what is done beside it may make one wait last longer."""
+    """A wait is never too short. What is done beside it may make one longer, but not three."""
     for _ in range(3):
         began = time.ticks_ms()
         time.sleep_ms(_CLOCK_MS)
-        if _CLOCK_MS <= time.ticks_diff(time.ticks_ms(), began) < 4 * _CLOCK_MS:
-            return True
+        waited_ms = time.ticks_diff(time.ticks_ms(), began)
+        if waited_ms < 4 * _CLOCK_MS:
+            return waited_ms >= _CLOCK_MS
     return False
 
 

@@ -162,8 +162,7 @@ class Bench:
                 self._boot("deepsleep")
         elif self._child or self._booting:
             self._pending = (order, argument)
-            if self._child:
-                self._signal(signal.SIGKILL)
+            self._signal(signal.SIGKILL)
         else:
             self._power(order, argument)
 
@@ -175,12 +174,12 @@ class Bench:
     def _signal(self, number: int) -> None:
         """To the running boot; one that has just ended, and of which `end` is still to be read, is
         no longer there."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._child, number)
+        if self._child:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, number)
 
     def _interrupt(self) -> None:
-        if self._child:
-            self._signal(signal.SIGINT)
+        self._signal(signal.SIGINT)
 
     def _on_output(self) -> bool:
         """Take in what was printed, as much as a pipe holds; False when there is nothing.
@@ -308,8 +307,7 @@ class Bench:
         self._boot(order)
 
     def _clean_up(self) -> None:
-        if self._child:
-            self._signal(signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         if self.ledger.now_ms():
             self.ledger.close(exact=False)
         self._chip.process.kill()
